@@ -1,0 +1,1 @@
+"""Machine learning on computers you do not trust, with every float accountable."""

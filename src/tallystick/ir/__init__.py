@@ -1,0 +1,1 @@
+"""Building, checking, pricing and printing programs."""
