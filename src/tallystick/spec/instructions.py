@@ -67,8 +67,8 @@ FLOAT_OPERANDS = frozenset(
     {Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV, Op.FSQRT, Op.FFMA, Op.FLT, Op.FLE, Op.FEQ, Op.FRINT, Op.F2I}
 )
 
-ARITY: dict[Op, int] = {op: 2 for op in Op}
-ARITY.update({op: 0 for op in SOURCES})
+ARITY: dict[Op, int] = dict.fromkeys(Op, 2)
+ARITY.update(dict.fromkeys(SOURCES, 0))
 ARITY.update({Op.FSQRT: 1, Op.FRINT: 1, Op.F2I: 1, Op.I2F: 1, Op.FFMA: 3, Op.SELECT: 3})
 
 

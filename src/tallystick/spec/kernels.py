@@ -172,7 +172,7 @@ def points(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 class PointEnvironment:
     """What a body or an epilogue sees at one point of its kernel's loops."""
 
-    __slots__ = ("kernel", "values", "step", "indices", "accumulators")
+    __slots__ = ("accumulators", "indices", "kernel", "step", "values")
 
     def __init__(
         self,
@@ -218,4 +218,3 @@ class MergeEnvironment:
 
     def load(self, slot: int, registers: list[int]) -> int:
         raise AssertionError("a merge loads nothing")
-

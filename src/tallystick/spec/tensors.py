@@ -84,7 +84,7 @@ class TensorType:
 class Tensor:
     """A value: its type and its bytes."""
 
-    __slots__ = ("type", "data")
+    __slots__ = ("data", "type")
 
     def __init__(self, type: TensorType, data: bytes | bytearray | None = None) -> None:
         self.type = type
