@@ -1,0 +1,57 @@
+# Every target sets up what it needs. PYTHON=python3.12 picks the interpreter, PIP_ARGS goes to every pip install,
+# TORCH_INDEX and TORCH choose where PyTorch comes from (see tools/setup_venv.py).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETUP := pyproject.toml constraints.txt tools/setup_venv.py
+RUNS ?= runs
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test test-all check format bench exhaustive docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev  ## create the virtual environment with everything tests and checks need
+
+demo: $(VENV)/.demo  ## train two models on real data, verify them, catch a tampered run
+	@$(BIN)/python examples/demo.py --out $(RUNS)
+
+test: $(VENV)/.dev  ## all tests but the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## format, lint, types, layers, file sizes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_file_sizes.py
+
+format: $(VENV)/.dev  ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## compare speed with PyTorch, on this machine, in one run
+	$(BIN)/python benchmarks/training_step.py
+
+exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs (hours)
+	$(BIN)/python -m pytest -m exhaustive
+
+docs: $(VENV)/.dev  ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove everything that was built; runs/ stays
+	rm -rf $(VENV) site dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are newer than what they were made from, or the environment is brought up to date.
+$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: $(SETUP)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Tallystick needs Python 3.11 or newer, and '$(PYTHON)' is not one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) tools/setup_venv.py $(VENV) $*
+	@touch $@
