@@ -110,14 +110,14 @@ def test_fma_is_exact_then_rounded_once(a: int, b: int, c: int) -> None:
 
 
 def test_fma_on_random_exponents() -> None:
-    values = random_words(6000, seed=1)
+    values = random_words(3000, seed=1)
     for a, b, c in zip(values[::3], values[1::3], values[2::3], strict=True):
         check_fma(a, b, c)
 
 
 def test_fma_where_product_and_addend_nearly_cancel_or_tie() -> None:
     rng = random.Random(2)
-    for _ in range(2000):
+    for _ in range(500):
         a, b = (rng.randrange(40, 200) << 23 | rng.getrandbits(23) for _ in range(2))
         product = nearest(exact(a) * exact(b))
         if finite(product):
@@ -131,8 +131,7 @@ def test_fma_where_product_and_addend_nearly_cancel_or_tie() -> None:
 def test_fma_on_every_pair_of_hard_words() -> None:
     rng = random.Random(3)
     for a, b in product(HARD, HARD):
-        check_fma(a, b, rng.choice(HARD))
-        check_fma(a, rng.choice(HARD), b)
+        check_fma(*rng.sample([a, b, rng.choice(HARD)], 3))
 
 
 NUMPY_BINARY: list[tuple[Callable[[int, int], int], np.ufunc]] = [
@@ -187,6 +186,14 @@ def test_sqrt_is_the_nearest_to_the_root(a: int) -> None:
         # compare squares of the midpoints to both neighbours with the operand; a tie cannot happen
         below, above = ((exact(got) + exact(got + side)) / 2 for side in (-1, 1))
         assert below**2 < exact(a) < above**2
+
+
+@pytest.mark.parametrize("significand", [0x925859, 0xA3F60B, 0xA97BEF, 0xAA177F, 0xBB8BCC])
+@pytest.mark.parametrize("exponent", [126, 127])
+def test_sqrt_just_above_a_midpoint_rounds_up(significand: int, exponent: int) -> None:
+    """Roots within 2**-20 of a last digit above a midpoint: only digits far below tell them from a tie."""
+    word = exponent << 23 | significand & 0x7FFFFF
+    assert float32.sqrt(word) == int(np.sqrt(np.uint32(word).view(np.float32)).view(np.uint32))
 
 
 @given(words(), words())
