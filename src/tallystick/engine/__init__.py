@@ -1,0 +1,1 @@
+"""Programs as machine code: same bits on every machine, at native speed."""
