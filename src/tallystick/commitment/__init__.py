@@ -1,0 +1,18 @@
+"""Digests of arrays and states, as ``spec.digests`` defines them, for data of any size."""
+
+from tallystick.commitment.arrays import NUMPY_DTYPES, array_digest, check_array, dense_pieces
+from tallystick.commitment.hasher import Hasher, HashlibHasher
+from tallystick.commitment.states import StateHasher
+from tallystick.commitment.tensors import TensorHasher, tree_root
+
+__all__ = [
+    "NUMPY_DTYPES",
+    "Hasher",
+    "HashlibHasher",
+    "StateHasher",
+    "TensorHasher",
+    "array_digest",
+    "check_array",
+    "dense_pieces",
+    "tree_root",
+]
