@@ -1,0 +1,173 @@
+"""The commands' names, arguments and help. What they do is in one module each, imported when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="tally",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Train PyTorch models so that anyone can check every bit of the result.
+
+    \b
+    tally run examples/digits.py:job --out runs/digits     train; write a receipt
+    tally verify runs/digits/receipt.json --sample 10%     re-run a random sample
+    tally inspect examples/digits.py:job                   read the program
+    tally predict runs/digits examples/digits.py:predict   use the trained model
+    """,
+    epilog="Exit codes: 0 done, 1 verification failed, 2 not done (wrong use, no space, your code raised), 3 a bug, "
+    "130 interrupted. Every command takes --json: one document on standard output, all else on standard error.",
+)
+key_app = typer.Typer(no_args_is_help=True, help="The key that signs your receipts.")
+app.add_typer(key_app, name="key")
+
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE.py:JOB",
+        help="Your file and the name of the job in it: a TrainingJob or a function that returns one.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="One JSON document on standard output.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        "-j",
+        min=1,
+        metavar="N",
+        help="Threads to use; never changes a bit. Default: all cores.",
+        show_default=False,
+    ),
+]
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tallystick {version('tallystick')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command("run", epilog="Example: tally run examples/gpt.py:job --out runs/gpt --threads 2")
+def run(
+    job: Reference,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The run folder. Default: runs/NAME, NAME being the job's.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Threads = None,
+    keep_states: Annotated[
+        str,
+        typer.Option("--keep-states", metavar="all|N", help="How many stored states to keep: all, or the newest N."),
+    ] = "all",
+    json: Json = False,
+) -> None:
+    """Train, and write a receipt, the model and the states that a verifier starts from.
+
+    An interrupted run goes on when the same command is given again,
+    and ends with the same bits as one that was never interrupted.
+    """
+    from tallystick.cli.run import run_job
+
+    run_job(job, out, threads, keep_states, json)
+
+
+@app.command("verify", epilog="Example: tally verify runs/digits/receipt.json --full")
+def verify(
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="A receipt, or the run folder that holds it.")],
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample",
+            metavar="PERCENT",
+            help="How many segments to run again, drawn at random. Default: 5%.",
+            show_default=False,
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="Run every segment again.")] = False,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Check signature and files, run segments again, and compare every bit.
+
+    On a difference it says where: segment, step, kernel with its line of source,
+    element. Exit code 1 means that the receipt does not hold.
+    """
+    from tallystick.cli.verify import verify_receipt
+
+    verify_receipt(receipt, sample, full, threads, json)
+
+
+@app.command("inspect", epilog="Example: tally inspect examples/digits.py:job --bodies | less")
+def inspect(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:JOB|RUN", help="A job in your file, or a run folder with somebody's program."),
+    ],
+    bodies: Annotated[
+        bool, typer.Option("--bodies", metavar="", help="Print the instructions of every kernel, too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show a program in readable text: kernels, shapes, the lines of source they come from, work and peak memory."""
+    from tallystick.cli.inspect import inspect_program
+
+    inspect_program(what, bodies, json)
+
+
+@app.command("predict", epilog="Example: tally predict runs/gpt examples/gpt.py:predict prompt='class ' length=200")
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    function: Annotated[
+        str, typer.Argument(metavar="FILE.py:FUNCTION", help="Your function: it is called with the trained model.")
+    ],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", help="More arguments for your function.")
+    ] = None,
+    job: Annotated[
+        str, typer.Option("--job", metavar="NAME", help="The job in the same file whose model was trained.")
+    ] = "job",
+    json: Json = False,
+) -> None:
+    """Give the trained model to a function of yours and print what it returns.
+
+    The run folder may come from anybody: only its weights are read. The code is yours.
+    """
+    from tallystick.cli.predict import call_with_model
+
+    call_with_model(folder, function, arguments or [], job, json)
+
+
+@key_app.command("show", epilog="Example: tally key show --json")
+def key_show(json: Json = False) -> None:
+    """Print the address that your receipts are signed with, and where its key lies. Makes the key on first use."""
+    from tallystick.cli.key import show_key
+
+    show_key(json)
