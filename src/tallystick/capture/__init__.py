@@ -1,0 +1,1 @@
+"""From plain PyTorch to a program."""

@@ -1,0 +1,84 @@
+"""Tidying a functional graph: nothing dead, nothing twice, no operator that only renames a value."""
+
+from __future__ import annotations
+
+import torch
+from torch import fx
+
+aten = torch.ops.aten
+
+# Without mutation and with every value dense, these are the identity.
+_IDENTITY = frozenset(
+    {
+        aten.alias.default,
+        aten.clone.default,
+        aten.contiguous.default,
+        aten.detach.default,
+        aten.lift.default,
+        aten.lift_fresh.default,
+        aten.lift_fresh_copy.default,
+    }
+)
+_RESHAPES = frozenset({aten._unsafe_view.default, aten.reshape.default, aten._reshape_alias.default})
+
+
+def clean(module: fx.GraphModule) -> fx.GraphModule:
+    """Tidy the module's graph in place. The order of what remains does not change."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        _simplify(node)
+    _share_equal_nodes(graph)
+    graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+    graph.lint()
+    return module
+
+
+def _simplify(node: fx.Node) -> None:
+    """Bypass a node that only renames its operand; give reshapes one name and one spelling."""
+    if node.op != "call_function":
+        return
+    if node.target is aten.copy.default:
+        node.target, node.args = aten.expand.default, (node.args[1], list(node.meta["val"].shape))
+    if node.target in _IDENTITY or _keeps_shape_and_dtype(node):
+        operand = node.args[0]
+        assert isinstance(operand, fx.Node), "an identity has one tensor operand"
+        node.replace_all_uses_with(operand)
+        node.graph.erase_node(node)
+    elif node.target in _RESHAPES or node.target is aten.view.default:
+        node.target = aten.view.default
+        node.args = (node.args[0], list(node.meta["val"].shape))
+
+
+def _keeps_shape_and_dtype(node: fx.Node) -> bool:
+    """Whether a reshape, broadcast or cast changes nothing."""
+    if node.target not in (*_RESHAPES, aten.view.default, aten.expand.default, aten._to_copy.default):
+        return False
+    operand = node.args[0]
+    assert isinstance(operand, fx.Node), "a view has a tensor operand"
+    before, after = operand.meta["val"], node.meta["val"]
+    return before.shape == after.shape and before.dtype == after.dtype
+
+
+def _share_equal_nodes(graph: fx.Graph) -> None:
+    """Let nodes with the same operator and operands be one; the first one stays, with its source."""
+    known: dict[object, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op not in ("call_function", "get_attr"):
+            continue
+        key = (node.op, node.target, _hashable(node.args), _hashable(node.kwargs))
+        if key in known:
+            node.replace_all_uses_with(known[key])
+            graph.erase_node(node)
+        else:
+            known[key] = node
+
+
+def _hashable(argument: object) -> object:
+    """A key that two arguments share only if they mean the same: 1, 1.0 and True differ, and so do 0.0 and -0.0."""
+    if isinstance(argument, (list, tuple)):
+        return tuple(_hashable(item) for item in argument)
+    if isinstance(argument, dict):
+        return tuple((key, _hashable(value)) for key, value in sorted(argument.items()))
+    if isinstance(argument, fx.Node):
+        return argument
+    return type(argument).__name__, repr(argument)

@@ -1,0 +1,124 @@
+"""Which line of the user's code an operator comes from.
+
+A dispatch mode stands above the tracer while the user's code runs. For every operator that reaches it, it finds the
+innermost frame that is neither PyTorch's, nor Tallystick's, nor the standard library's, and writes that line onto the
+nodes the tracer makes. Operators of the backward pass run in autograd's own engine, where no frame of the user is on
+the stack: they take the line under which their autograd node was made, found by the node's sequence number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType, TracebackType
+
+import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+SOURCE = "source"  # the key of a node's ``meta`` under which its line stands
+BACKWARD = "backward of "
+_TEXT_LIMIT = 100  # characters of a source line that are shown
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_STANDARD = str(Path(sysconfig.get_path("stdlib"))) + os.sep
+_SITE = ("site-packages", "dist-packages")
+
+
+class SourceRecorder(TorchDispatchMode):
+    """Writes ``meta["source"]`` onto every node traced while it is active.
+
+    ``outermost`` is the code of the function that calls the user's code: frames outside it are not looked at.
+    """
+
+    def __init__(self, outermost: CodeType) -> None:
+        super().__init__()
+        self._outermost = outermost
+        self._section: str | None = None
+        self._line_of_sequence: dict[int, str] = {}
+
+    @contextlib.contextmanager
+    def section(self, source: str) -> Iterator[None]:
+        """Give every operator inside one fixed source, for code that is ours and not the user's."""
+        before, self._section = self._section, source
+        try:
+            yield
+        finally:
+            self._section = before
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        source = self._source()
+        proxy_mode = get_proxy_mode()
+        if proxy_mode is None:
+            return func(*args, **(kwargs or {}))
+        graph = proxy_mode.tracer.graph
+        last = next(iter(reversed(graph.nodes)), None)
+        result = func(*args, **(kwargs or {}))
+        for node in reversed(graph.nodes):
+            if node is last:
+                break
+            node.meta[SOURCE] = source
+        return result
+
+    def _source(self) -> str:
+        if self._section is not None:
+            return self._section
+        autograd_node = torch._C._current_autograd_node()
+        if autograd_node is not None:
+            line = self._line_of_sequence.get(autograd_node._sequence_nr())
+            return BACKWARD + (line or "the loss")
+        line = describe_frame(user_frame(sys._getframe(1), self._outermost))
+        # Autograd numbers its node just before the operator arrives here, so the last number given out is this
+        # operator's; operators without a gradient see an older number, whose line must stay.
+        self._line_of_sequence.setdefault(torch.autograd._get_sequence_nr() - 1, line)
+        return line
+
+
+def user_frame(frame: FrameType | None, outermost: CodeType | None = None) -> FrameType | None:
+    """The innermost frame of the user's code, looking outwards from ``frame`` and no further than ``outermost``."""
+    while frame is not None and frame.f_code is not outermost:
+        if is_user_file(frame.f_code.co_filename):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def user_line_of(traceback: TracebackType | None) -> str | None:
+    """The innermost line of the user's code that an exception came through, or None."""
+    found = None
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if is_user_file(code.co_filename):
+            found = _describe(code, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found
+
+
+def here() -> str:
+    """`` at digits.py:31 forward: ...`` for the user's line that is being traced; empty outside of user code."""
+    frame = user_frame(sys._getframe(1))
+    return "" if frame is None else f" at {describe_frame(frame)}"
+
+
+def describe_frame(frame: FrameType | None) -> str:
+    """``model.py:31 forward: x = self.conv1(x)`` for a frame, or "the training step" where there is none."""
+    return "the training step" if frame is None else _describe(frame.f_code, frame.f_lineno)
+
+
+def _describe(code: CodeType, line: int) -> str:
+    # The file's name without its folder: a program's text is the same whoever's machine captures it.
+    text = linecache.getline(code.co_filename, line).strip()
+    place = f"{Path(code.co_filename).name}:{line} {code.co_name}"
+    return f"{place}: {text[:_TEXT_LIMIT]}" if text else place
+
+
+def is_user_file(filename: str) -> bool:
+    """Whether a source file is the user's: not PyTorch's, ours, or the standard library's."""
+    if filename.startswith(("<frozen", "<string>", "<eval")) or filename.startswith((_TORCH, _PACKAGE)):
+        return False
+    return not filename.startswith(_STANDARD) or any(part in filename for part in _SITE)

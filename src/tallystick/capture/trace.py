@@ -1,0 +1,143 @@
+"""From a training step in PyTorch to one pure graph: the interface between tracing and lowering.
+
+``trace`` runs a step function once on fake tensors (shapes and dtypes, no data) and returns a ``Trace``, described
+here; ``training.trace_training`` makes the step function of a training job and traces it.
+
+- ``graph``: a ``torch.fx.Graph`` in execution order with only ``placeholder``, ``call_function`` and ``output`` nodes.
+  It is pure: no operator mutates, no two nodes compute the same thing, every node is needed, and the order is the
+  same in every run of the same code.
+- ``inputs``: one ``Input`` per placeholder, in the same order: every STATE slot, then every CONSTANT (parameters that
+  are frozen, buffers that never change, data, tables, tensors the model closes over), then one STEP. Their ``array``
+  is stored as the slot; int64 in PyTorch is int32 there (checked), and every int64 in the graph means the IR's i32.
+  The STEP placeholder is an int64 tensor of shape (1,) that holds the step number (``Op.STEP``); it has no slot.
+- the ``output`` node's first argument is a list with one node per STATE input, in order: its value after the step.
+  A slot the step leaves alone has its own placeholder there.
+- ``node.meta["val"]``: a fake tensor (shape, dtype), or a tuple of them for operators with several results, which are
+  picked by ``operator.getitem``. Strides in it mean nothing: every value is dense and row-major.
+- ``node.meta["source"]``: the user's line, such as ``digits.py:31 forward: x = self.conv1(x)``.
+
+Operators (overload names left out where every overload counts); ``decompositions.py`` removes all others it knows:
+
+    views         view expand permute unsqueeze squeeze.dims select.int slice.Tensor cat constant_pad_nd flip
+                  as_strided diagonal  (never: reshape t transpose split stack alias detach clone _unsafe_view)
+    sources       full full_like scalar_tensor arange.start_step  (never: ones zeros empty)
+    pointwise     add sub mul div (div.Tensor_mode) neg abs reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p
+                  sin cos tan tanh sinh cosh asin acos atan atan2 erf sigmoid pow relu floor ceil round trunc sign
+                  fmod remainder maximum minimum clamp where comparisons logical_* bitwise_* isnan isinf _to_copy
+    reductions    sum mean prod amax amin max.dim min.dim argmax argmin any all cumsum cumprod
+    contractions  mm bmm addmm convolution convolution_backward
+    pools         max_pool2d_with_indices(_backward) avg_pool1d/2d(_backward) _adaptive_avg_pool2d(_backward)
+    indices       embedding embedding_dense_backward index_select index.Tensor index_put gather scatter scatter_add
+                  index_add scatter.value
+    random        tallystick.philox (see ``random.py``)
+
+Scalars in arguments are Python numbers (never symbolic). Missing from this list means a ``CaptureError`` of lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tallystick.capture.cleaning import clean
+from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
+from tallystick.capture.inputs import Input, Role, from_tensor
+from tallystick.capture.provenance import SOURCE
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A traced step; see the top of this file."""
+
+    graph: fx.Graph
+    inputs: list[Input]
+
+
+StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+
+
+def trace(step: StepFunction, inputs: Sequence[Input]) -> Trace:
+    """Trace a step function that takes one tensor per input and returns one per STATE input.
+
+    The first pass records what autograd and in-place operators do, in order, with the user's lines. The second runs
+    that record again through functionalisation and the decompositions; a node made there inherits the line of the
+    node it came from.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, sdpa_kernel(SDPBackend.MATH):
+        examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
+        recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
+        functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
+        traced = make_fx(functional, CORE)(*examples)
+    graph, inputs = _lift_constants(clean(traced), list(inputs))
+    return Trace(graph, _settle(graph, inputs))
+
+
+class _SourceKeeper(fx.Interpreter):
+    """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
+
+    def run_node(self, n: fx.Node):
+        proxy_mode = get_proxy_mode()
+        assert proxy_mode is not None, "run while tracing"
+        graph = proxy_mode.tracer.graph
+        last = next(iter(reversed(graph.nodes)), None)
+        result = super().run_node(n)
+        for node in reversed(graph.nodes):
+            if node is last:
+                break
+            node.meta[SOURCE] = n.meta.get(SOURCE)
+        return result
+
+
+def _lift_constants(module: fx.GraphModule, inputs: list[Input]) -> tuple[fx.Graph, list[Input]]:
+    """Make placeholders of the tensors that the traced code closed over, before the STEP placeholder."""
+    graph = module.graph
+    placeholders = graph.find_nodes(op="placeholder")
+    lifted: list[Input] = []
+    made: dict[str, fx.Node] = {}
+    for node in graph.find_nodes(op="get_attr"):
+        if node.target not in made:
+            tensor = getattr(module, node.target)
+            lifted.append(from_tensor(f"tensor.{len(lifted)}", Role.CONSTANT, tensor))
+            with graph.inserting_before(placeholders[-1]):
+                made[node.target] = graph.placeholder(f"tensor_{len(lifted) - 1}")
+            made[node.target].meta = dict(node.meta)
+        node.replace_all_uses_with(made[node.target])
+        graph.erase_node(node)
+    graph.lint()
+    return graph, [*inputs[:-1], *lifted, inputs[-1]]
+
+
+def _settle(graph: fx.Graph, inputs: list[Input]) -> list[Input]:
+    """Make constants of slots that the step leaves alone, and drop what nobody reads and no model holds."""
+    placeholders = graph.find_nodes(op="placeholder")
+    output = graph.output_node()
+    after = iter(output.args[0])
+    settled: list[tuple[Input, fx.Node]] = []
+    kept: list[fx.Node] = []
+    for made, node in zip(inputs, placeholders, strict=True):
+        result = next(after) if made.role is Role.STATE else None
+        if result is not None and result is not node:
+            kept.append(result)
+        elif made.role is Role.STATE:
+            made = replace(made, role=Role.CONSTANT)
+        settled.append((made, node))
+    output.args = (kept,)
+    for made, node in settled:
+        if not node.users and not made.name.startswith("model.") and made.role is Role.CONSTANT:
+            graph.erase_node(node)
+    settled = [(made, node) for made, node in settled if not node._erased]
+    # State slots first, then constants, then the step, each in their order.
+    roles = list(Role)
+    settled.sort(key=lambda pair: roles.index(pair[0].role))
+    first = next(iter(graph.nodes))
+    for _, node in settled:
+        first.prepend(node)
+    graph.lint()
+    return [made for made, _ in settled]
