@@ -1,0 +1,283 @@
+"""What a lowering function is given: ways to describe tensors point by point.
+
+Shapes and dimensions here are logical ones, as PyTorch counts them; the loop axes behind them are found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from torch import fx
+
+from tallystick.capture.affine import Bound, identity
+from tallystick.capture.broadcast import aligned, broadcast_shape
+from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.points import Point, dim_forms
+from tallystick.capture.views import Axes, TensorView, whole
+from tallystick.ir.builder import CodeBuilder, Register, float_word
+from tallystick.spec.tensors import DType
+
+MapFunction = Callable[..., Register]
+Words = tuple[Register, ...]
+
+CONTRACTION_BLOCK = 512
+COLUMN_ORDER = (1, 512)  # lanes, block
+ROW_ORDER = (16, 2048)
+
+
+class Lowering:
+    """One lowering in progress. ``node`` is the FX node being lowered; ``result`` its fake result (or a tuple)."""
+
+    def __init__(self, graph: TensorGraph) -> None:
+        self.graph = graph
+        self.node: fx.Node | None = None
+
+    @property
+    def result(self) -> Any:
+        """The fake tensor (shape and dtype) that PyTorch says the operator returns, or a tuple of them."""
+        assert self.node is not None, "an operator is being lowered"
+        return self.node.meta["val"]
+
+    # SOURCES
+    def word(self, dtype: DType, word: int, shape: Sequence[int] = ()) -> TensorView:
+        """A tensor with the same word everywhere."""
+        scalar = self.graph.scalars.word(word)
+        node = self.graph.add(Map(scalar), dtype, ())
+        return whole(self.graph, node, ()).expand(shape)
+
+    def full(self, dtype: DType, value: float, shape: Sequence[int] = ()) -> TensorView:
+        """A tensor with the same number everywhere, rounded to the dtype."""
+        return self.word(dtype, constant_word(dtype, value), shape)
+
+    # MAPS
+    def map(self, dtype: DType, function: MapFunction, *operands: TensorView) -> TensorView:
+        """function(point, element of each operand) at every point of the shape the operands broadcast to.
+
+        The function returns the element's word: a binary32 for float dtypes, an integer for the others (which is cut
+        to 8 bits for u8 and i8, and must be 0 or 1 for bool).
+        """
+        shape = broadcast_shape([operand.shape for operand in operands])
+        views = aligned(operands, shape)
+        dims = views[0].dims if views else ()
+        point, axes = self._point(dims)
+        forms = identity(axes)
+        words = [self.graph.scalars.read(view.read(forms, axes)) for view in views]
+        return self._map_node(dtype, point, function(point, *words), dims)
+
+    def compute(self, dtype: DType, shape: Sequence[int], function: MapFunction) -> TensorView:
+        """function(point) at every point of a shape; use ``point.index(d)`` and ``point.read(view, indices)``."""
+        dims = single_axes(shape)
+        point, _ = self._point(dims)
+        return self._map_node(dtype, point, function(point), dims)
+
+    def _map_node(self, dtype: DType, point: Point, scalar: Register, dims: tuple[Axes, ...]) -> TensorView:
+        if dtype is DType.U8:
+            scalar = point.and_(scalar, point.word(0xFF))
+        elif dtype is DType.I8:
+            scalar = point.ashr(point.shl(scalar, point.word(24)), point.word(24))
+        node = self.graph.add(Map(scalar), dtype, [extent for axes in dims for extent in axes])
+        return whole(self.graph, node, dims)
+
+    def _point(self, dims: Sequence[Axes]) -> tuple[Point, int]:
+        forms, axes = dim_forms(dims)
+        return Point(self.graph.scalars, forms, axes), axes
+
+    # REDUCTIONS
+    def fold(
+        self,
+        operands: Sequence[TensorView],
+        reduce: Sequence[int],
+        init: Sequence[int],
+        body: Callable[..., Words],
+        merge: Callable[[CodeBuilder, Words, Words], Words],
+        dtypes: Sequence[DType],
+        order: tuple[int, int] | None = None,
+    ) -> list[TensorView]:
+        """One tensor per accumulator: the operands, broadcast to one shape, reduced over dimensions, which disappear.
+
+        ``init``: the word each accumulator starts as, in every lane: it must be neutral for ``merge``.
+        ``body(point, accumulators, *elements)`` returns the new accumulators. Reduce points come in row-major order of
+        the reduce dimensions as listed. In the body ``point.index(d)`` counts dimensions of the operands' shape.
+        ``merge(builder, left, right)`` combines two sets of accumulators.
+        ``dtypes``: F32 or I32 for each accumulator.
+        ``order``: (lanes, block); chosen from the operands' strides if None.
+        """
+        shape = broadcast_shape([operand.shape for operand in operands])
+        views = aligned(operands, shape)
+        reduce = [views[0].dim(d) for d in reduce]
+        kept = [d for d in range(len(shape)) if d not in reduce]
+        lanes, block = order or fold_order(views, reduce)
+        permuted = [view.permute([*kept, *reduce]) for view in views]
+        dims = permuted[0].dims
+        out_dims, reduce_dims = dims[: len(kept)], dims[len(kept) :]
+        forms, axes = dim_forms(dims)
+        place = {d: i for i, d in enumerate([*kept, *reduce])}
+        point = Point(self.graph.scalars, [forms[place[d]] for d in range(len(shape))], axes)
+        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in permuted]
+        accumulators = tuple(point.acc(k) for k in range(len(init)))
+        other = tuple(point.acc(len(init) + k) for k in range(len(init)))
+        spec = FoldSpec(
+            out_extents=tuple(extent for dim in out_dims for extent in dim),
+            reduce_extents=tuple(extent for dim in reduce_dims for extent in dim),
+            init=tuple(init),
+            lanes=lanes,
+            block=block,
+            body=tuple(body(point, accumulators, *words)),
+            merge=tuple(merge(point, accumulators, other)),
+        )
+        nodes = [self.graph.add(Fold(spec, k), dtype, spec.out_extents) for k, dtype in enumerate(dtypes)]
+        return [whole(self.graph, node, out_dims) for node in nodes]
+
+    def sum(self, view: TensorView, reduce: Sequence[int]) -> TensorView:
+        """Sum of a float tensor over dimensions, which disappear."""
+        (result,) = self.fold(
+            [view], reduce, [0], lambda b, acc, x: (b.fadd(acc[0], x),), add_accumulators, [DType.F32]
+        )
+        return result
+
+    def contract(self, a: TensorView, b: TensorView, reduce: int = 1) -> TensorView:
+        """sum(a * b) over the last ``reduce`` dimensions of the shape both broadcast to, by fused multiply-adds.
+
+        For a matrix product pass a as (M, 1, K) and b as (1, N, K): the result is (M, N), in float32. Bounds (padding)
+        and windows of the operands are free; an operand that is computed is stored first.
+        """
+        shape = broadcast_shape([a.shape, b.shape])
+        a, b = aligned([a, b], shape)
+        kept = len(shape) - reduce
+        axes = len(a.axes)
+        point, _ = self._point(a.dims)
+        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in (a, b)]
+        spec = FoldSpec(
+            out_extents=tuple(extent for dim in a.dims[:kept] for extent in dim),
+            reduce_extents=tuple(extent for dim in a.dims[kept:] for extent in dim),
+            init=(0,),
+            lanes=1,
+            block=CONTRACTION_BLOCK,
+            body=(point.ffma(words[0], words[1], point.acc(0)),),
+            merge=(point.fadd(point.acc(0), point.acc(1)),),
+            contraction=True,
+        )
+        node = self.graph.add(Fold(spec, 0), DType.F32, spec.out_extents)
+        return whole(self.graph, node, a.dims[:kept])
+
+    def scan(
+        self,
+        operands: Sequence[TensorView],
+        dim: int,
+        init: Sequence[int],
+        body: Callable[..., Words],
+        dtypes: Sequence[DType],
+    ) -> list[TensorView]:
+        """One tensor per accumulator, in the operands' shape: its word after every step along a dimension."""
+        shape = broadcast_shape([operand.shape for operand in operands])
+        views = [view.flattened(dim) for view in aligned(operands, shape)]
+        dim = views[0].dim(dim)
+        order = [*(d for d in range(len(shape)) if d != dim), dim]
+        permuted = [view.permute(order) for view in views]
+        dims = permuted[0].dims
+        assert dims[-1], "a scan has more than one step"
+        forms, axes = dim_forms(dims)
+        place = {d: i for i, d in enumerate(order)}
+        point = Point(self.graph.scalars, [forms[place[d]] for d in range(len(shape))], axes)
+        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in permuted]
+        accumulators = tuple(point.acc(k) for k in range(len(init)))
+        spec = FoldSpec(
+            out_extents=tuple(extent for axes in dims[:-1] for extent in axes),
+            reduce_extents=dims[-1],
+            init=tuple(init),
+            lanes=1,
+            block=dims[-1][0],
+            body=tuple(body(point, accumulators, *words)),
+            merge=accumulators,
+            scan=True,
+        )
+        extents = spec.out_extents + spec.reduce_extents
+        nodes = [self.graph.add(Fold(spec, k), dtype, extents) for k, dtype in enumerate(dtypes)]
+        back = [order.index(d) for d in range(len(shape))]
+        return [whole(self.graph, node, dims).permute(back) for node in nodes]
+
+    # SCATTER
+    def scatter(
+        self,
+        shape: Sequence[int],
+        dtype: DType,
+        base: TensorView | int,
+        source_shape: Sequence[int],
+        function: Callable[[Point], tuple[Sequence[Register], Register]],
+        merge: Callable[[CodeBuilder, Register, Register], Register] | None = None,
+    ) -> TensorView:
+        """A tensor of this shape that starts as ``base`` (a tensor, or a word) and takes words by index.
+
+        ``function(point)`` runs over the source shape in row-major order and returns one index register per dimension
+        of the result, and the word. ``merge(builder, element, word)`` returns the new element; None overwrites. A
+        linear address outside the result drops the word: make any index -2**31 to drop one on purpose.
+        """
+        dims = single_axes(source_shape)
+        point, axes = self._point(dims)
+        indices, word = function(point)
+        scalars = self.graph.scalars
+        target = Node(-1, Map(0), dtype, tuple(shape))
+        address = self.graph.linear(target, [scalars.as_affine(index, axes) for index in indices], axes)
+        base_node, fill = None, base if isinstance(base, int) else 0
+        if isinstance(base, TensorView):
+            stored = base.materialised()
+            base_node = stored.node.number
+        kind = Scatter(
+            extents=tuple(extent for dim in dims for extent in dim),
+            address=address,
+            bounds=(),
+            word=word,
+            base=base_node,
+            fill=fill,
+            merge=None if merge is None else merge(point, point.acc(0), point.acc(1)),
+        )
+        result_dims = single_axes(shape)
+        node = self.graph.add(kind, dtype, [extent for dim in result_dims for extent in dim])
+        return whole(self.graph, node, result_dims)
+
+    def bounded(self, view: TensorView, bounds: Sequence[Bound], fill: int) -> TensorView:
+        """The view where every bound (a form over its loop axes) is open, ``fill`` elsewhere."""
+        if view.bounds and view.fill != fill:
+            view = view.mapped()
+        return TensorView(view.graph, view.node, view.dims, view.index, (*view.bounds, *bounds), fill)
+
+
+def single_axes(shape: Sequence[int]) -> tuple[Axes, ...]:
+    """One loop axis per dimension."""
+    return tuple((extent,) if extent != 1 else () for extent in shape)
+
+
+def add_accumulators(b: CodeBuilder, left: Words, right: Words) -> Words:
+    """The merge of sums."""
+    return tuple(b.fadd(x, y) for x, y in zip(left, right, strict=True))
+
+
+def fold_order(views: Sequence[TensorView], reduce: Sequence[int]) -> tuple[int, int]:
+    """Lanes and block for a reduction: many lanes along contiguous data, one lane across it.
+
+    What counts is the largest operand: an engine that runs lanes side by side reads them from adjacent elements.
+    """
+    view = max(views, key=lambda view: view.node.elements)
+    extent = prod(view.shape[d] for d in reduce)
+    if extent < 2 * ROW_ORDER[0] or not view.dims[reduce[-1]]:
+        return COLUMN_ORDER
+    last = view._starts()[reduce[-1]] + len(view.dims[reduce[-1]]) - 1
+    count = len(view.axes)
+    linear = view.graph.linear(view.node, view.index, count)
+    return ROW_ORDER if abs(linear.strides[last]) == 1 else COLUMN_ORDER
+
+
+def constant_word(dtype: DType, value: float) -> int:
+    """The word that a Python number has in a dtype."""
+    if dtype in (DType.F32, DType.BF16, DType.F16):
+        return float_word(float(value))
+    if dtype is DType.BOOL:
+        return int(bool(value))
+    word = int(value) & 0xFFFFFFFF
+    if dtype is DType.U8:
+        return word & 0xFF
+    if dtype is DType.I8:
+        return (word & 0xFF) | (0xFFFFFF00 if word & 0x80 else 0)
+    return word

@@ -1,0 +1,173 @@
+"""The tensor graph between PyTorch's operators and kernels: each node is a tensor, described, not yet placed.
+
+A node says what its elements are, point by point; which nodes become kernels of their own, and which vanish into their
+consumers, is decided afterwards (``fusion.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from tallystick.capture.affine import Affine, Bound, Scalar, row_major, total
+from tallystick.capture.scalars import Read, ScalarGraph
+from tallystick.spec.tensors import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A state slot or constant: it has a value number."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Every element is a scalar expression over the node's axes."""
+
+    scalar: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSpec:
+    """A reduction of up to four accumulators: the order is part of the meaning.
+
+    ``body`` and ``merge`` are scalar expressions, one per accumulator. Axes of the body are the output axes, then the
+    reduce axes. Accumulators in the body are numbered as they are, in the merge the left operand's come first.
+    A ``contraction`` has the body ffma(read, read, acc). A ``scan`` yields the accumulators after every step.
+    """
+
+    out_extents: tuple[int, ...]
+    reduce_extents: tuple[int, ...]
+    init: tuple[int, ...]
+    lanes: int
+    block: int
+    body: tuple[Scalar, ...]
+    merge: tuple[Scalar, ...]
+    contraction: bool = False
+    scan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The final word of one accumulator of a reduction, at every output point."""
+
+    spec: FoldSpec
+    accumulator: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Words placed by address. ``extents`` are the source axes; ``address`` and ``word`` are over them.
+
+    ``base`` is the node the result starts as a copy of, or None for ``fill`` everywhere. ``merge`` is over accumulator
+    0, the element, and 1, the word; None overwrites.
+    """
+
+    extents: tuple[int, ...]
+    address: Affine
+    bounds: tuple[Bound, ...]
+    word: Scalar
+    base: int | None
+    fill: int
+    merge: Scalar | None
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Another node's stored elements, in row-major order, as one axis."""
+
+    node: int
+
+
+Kind = Input | Map | Fold | Scatter | Flat
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One tensor. ``extents`` are its loop axes (none is 1); its elements are stored in row-major order of them."""
+
+    number: int
+    kind: Kind
+    dtype: DType
+    extents: tuple[int, ...]
+    sources: set[str] = field(default_factory=set)
+    stored: bool = False  # has to be in memory whatever fusion would like
+
+    @property
+    def elements(self) -> int:
+        return prod(self.extents)
+
+
+class TensorGraph:
+    """All nodes of a lowering. Equal nodes are one."""
+
+    def __init__(self) -> None:
+        self.scalars = ScalarGraph()
+        self.nodes: list[Node] = []
+        self.source = ""  # of the operator being lowered
+        self._known: dict[tuple[Kind, DType, tuple[int, ...]], Node] = {}
+
+    def add(self, kind: Kind, dtype: DType, extents: Sequence[int]) -> Node:
+        """A node of this kind; the one already there if it is equal."""
+        key = (kind, dtype, tuple(extents))
+        node = self._known.get(key)
+        if node is None:
+            node = Node(len(self.nodes), kind, dtype, tuple(extents))
+            self.nodes.append(node)
+            self._known[key] = node
+        if self.source:
+            node.sources.add(self.source)
+        return node
+
+    def store(self, node: Node) -> None:
+        """Require a node to be in memory."""
+        node.stored = True
+
+    def flat(self, node: Node) -> Node:
+        """The elements of a node as one axis; the node is stored."""
+        if isinstance(node.kind, Flat):
+            return node
+        self.store(node)
+        return self.add(Flat(node.number), node.dtype, (node.elements,))
+
+    def linear(self, node: Node, index: Sequence[Affine], axes: int) -> Affine:
+        """The row-major element number at a point of a node."""
+        strides = row_major(node.extents)
+        return total([form.scaled(stride) for form, stride in zip(index, strides, strict=True)], axes)
+
+    def reads(self, node: Node) -> list[Read]:
+        """Every read the node's definition makes, including those in computed indices."""
+        return self.scalar_reads(node_scalars(self, node))
+
+    def scalar_reads(self, roots: Sequence[Scalar]) -> list[Read]:
+        """Every read that expressions make, including those in computed indices and bounds."""
+        found: dict[Read, None] = {}
+        pending = list(roots)
+        done: set[Scalar] = set()
+        while pending:
+            fresh = [root for root in pending if root not in done]
+            pending = []
+            for scalar in self.scalars.reachable(fresh):
+                if scalar in done:
+                    continue
+                done.add(scalar)
+                read = self.scalars.read_of(scalar)
+                if read is not None:
+                    found[read] = None
+                    pending.extend(s for form in read.index for _, s in form.computed)
+        return list(found)
+
+
+def node_scalars(graph: TensorGraph, node: Node) -> list[Scalar]:
+    """The scalar expressions that define a node."""
+    match node.kind:
+        case Map(scalar):
+            return [scalar]
+        case Fold(spec, _):
+            return list(spec.body)
+        case Scatter(word=word, address=address):
+            return [word, *(scalar for _, scalar in address.computed)]
+        case _:
+            return []
