@@ -91,7 +91,7 @@ class Target:
         """A fresh LLVM target machine (an execution engine takes possession of the one it is given)."""
         initialise()
         target = llvm.Target.from_triple(llvm.get_process_triple())
-        # The small code model addresses constants relative to the code; the loader keeps one object's sections together.
+        # The small code model addresses constants relative to the code; the loader keeps an object in one piece.
         return target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=self.opt_level, reloc="pic", codemodel="small", jit=False
         )
