@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
 SURFACE = {
     "tally": ["--help", "--version", "-h"],
-    "tally run": ["--help", "--json", "--keep-states", "--out", "--threads", "-h", "-j", "-o", "JOB"],
+    "tally run": ["--help", "--json", "--keep-states", "--out", "--restart", "--threads", "-h", "-j", "-o", "JOB"],
     "tally verify": ["--full", "--help", "--json", "--sample", "--threads", "-h", "-j", "RECEIPT"],
     "tally inspect": ["--bodies", "--help", "--json", "-h", "WHAT"],
     "tally predict": ["--help", "--job", "--json", "-h", "FOLDER", "FUNCTION", "ARGUMENTS"],

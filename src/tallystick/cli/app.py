@@ -84,9 +84,17 @@ def run(
     ] = None,
     threads: Threads = None,
     keep_states: Annotated[
-        str,
-        typer.Option("--keep-states", metavar="all|N", help="How many stored states to keep: all, or the newest N."),
-    ] = "all",
+        str | None,
+        typer.Option(
+            "--keep-states",
+            metavar="all|N",
+            help="States to keep: all, or N of them, evenly spaced. Default: what fits in 2 GiB.",
+            show_default=False,
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", metavar="", help="Forget what the folder holds and start anew.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train, and write a receipt, the model and the states that a verifier starts from.
@@ -96,7 +104,7 @@ def run(
     """
     from tallystick.cli.run import run_job
 
-    run_job(job, out, threads, keep_states, json)
+    run_job(job, out, threads, keep_states, restart, json)
 
 
 @app.command("verify", epilog="Example: tally verify runs/digits/receipt.json --full")

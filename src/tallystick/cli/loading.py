@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tallystick.errors import JobError
 
 if TYPE_CHECKING:
-    from tallystick.job import TrainingJob
+    from tallystick.job import Job, TrainingJob
 
 USER_FILES: set[str] = set()
 """Files imported for the user: an exception that ends in one of them is the user's, not ours."""
@@ -80,24 +80,37 @@ def load_object(reference: str) -> Any:
     return getattr(module, name)
 
 
-def load_job(reference: str) -> TrainingJob:
-    """The training job that ``file.py:name`` is, or that the function of this name returns.
+def load_job(reference: str) -> TrainingJob | Job:
+    """The job that ``file.py:name`` is, or that the function of this name returns.
 
     Raises: JobError if it is something else.
     """
-    from tallystick.job import TrainingJob
+    from tallystick.job import Job, TrainingJob
 
     found = load_object(reference)
     if inspect.isfunction(found):
         if needed := required_parameters(found):
             raise JobError(f"{reference} needs arguments ({', '.join(needed)}): a job function takes none")
         made = found()
-        if isinstance(made, TrainingJob):
+        if isinstance(made, TrainingJob | Job):
             return made
         raise JobError(f"{reference} returned {describe(made)}, not a tallystick.TrainingJob")
-    if isinstance(found, TrainingJob):
+    if isinstance(found, TrainingJob | Job):
         return found
     raise JobError(f"{reference} is {describe(found)}; give a tallystick.TrainingJob or a function that returns one")
+
+
+def load_model(reference: str) -> Any:
+    """The torch module of the training job that ``reference`` names.
+
+    Raises: JobError if the job is no training job.
+    """
+    from tallystick.job import TrainingJob
+
+    job = load_job(reference)
+    if not isinstance(job, TrainingJob):
+        raise JobError(f"{reference} trains no torch module: give a tallystick.TrainingJob")
+    return job.model
 
 
 def load_function(reference: str) -> Callable[..., Any]:

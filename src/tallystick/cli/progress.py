@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from tallystick.cli.words import duration
+
 LOG_EVERY_S = 10.0
 
 
@@ -79,24 +81,3 @@ class Bar:
         count = f"{self.done}/{self.total}" if self.total else ""
         words = [word for word in (self.label, count, self.summary(self.logged)) if word]
         self.console.print("  ".join(words), style="dim", markup=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 75.3 -> "1:15"."""
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def sparkline(values: list[float], width: int = 40) -> str:
-    """A curve as a row of blocks, each the mean of its stretch; empty for fewer than two finite values."""
-    finite = [value for value in values if value == value and abs(value) != float("inf")]
-    if len(finite) < 2:
-        return ""
-    width = min(width, len(finite))
-    stretches = [finite[i * len(finite) // width : (i + 1) * len(finite) // width] for i in range(width)]
-    means = [sum(stretch) / len(stretch) for stretch in stretches]
-    low, high = min(means), max(means)
-    blocks = "▁▂▃▄▅▆▇█"
-    return "".join(blocks[round((mean - low) / (high - low) * 7) if high > low else 0] for mean in means)

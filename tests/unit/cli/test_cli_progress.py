@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from tallystick.cli import progress
-from tallystick.cli.progress import Bar, duration, sparkline
+from tallystick.cli.progress import Bar
+from tallystick.cli.words import duration, sparkline
 
 
 @pytest.mark.parametrize(
