@@ -1,0 +1,179 @@
+"""Contractions: folds that are a product of two tensors, recognised and read as a matrix product.
+
+A contraction's body is ``acc = ffma(x, y, acc)`` where x and y are loads. Every output axis is of one of three kinds:
+
+    rows     M   only one operand, called A, varies along it
+    columns  N   only the other, B, does
+    batch        both do, or neither
+
+and the reduce axes together are the ``steps`` K. Each kind is flattened to one axis. A matrix product, a linear layer,
+a convolution and both of its gradients are the same thing with different forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from tallystick.engine.contraction_forms import Form
+from tallystick.spec.instructions import Code, Op
+from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.tensors import DType, TensorType
+from tallystick.spec.views import View
+
+FLOAT_DTYPES = frozenset({DType.F32, DType.BF16, DType.F16})
+REACH = 1 << 31  # lanes address and guard with signed 32-bit numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Axes of a kernel flattened to one, the last varying fastest. Axes of extent 1 are left out."""
+
+    axes: tuple[int, ...]
+    extents: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return prod(self.extents)
+
+    def form(self, strides: Sequence[int]) -> Form:
+        """The part of an affine expression that this group contributes. ``strides``: one per axis of the kernel."""
+        return Form.of(self.extents, [strides[axis] for axis in self.axes])
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """``base + batch(b) + panel(p) + steps(k)``, for a row or column p."""
+
+    base: int
+    batch: Form
+    panel: Form
+    steps: Form
+
+    @property
+    def parts(self) -> tuple[Form, Form, Form]:
+        return self.batch, self.panel, self.steps
+
+    @property
+    def lowest(self) -> int:
+        return self.base + sum(part.lowest for part in self.parts)
+
+    @property
+    def highest(self) -> int:
+        return self.base + sum(part.highest for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A or B: where its element for (batch, panel index, step) lies, and where it is closed."""
+
+    slot: int
+    dtype: DType
+    address: Reach
+    guards: tuple[tuple[Reach, int], ...]
+    fill: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A fold as a matrix product ``C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n]`` in the fold's order."""
+
+    kernel: Kernel
+    fold: Fold
+    rows: Group
+    columns: Group
+    batch: Group
+    steps: Group
+    a: Operand
+    b: Operand
+
+    @property
+    def block(self) -> int:
+        """Steps in one chain of fused multiply-adds."""
+        return min(self.fold.block, self.steps.size)
+
+
+def match(kernel: Kernel, value_types: Sequence[TensorType]) -> Contraction | None:
+    """The kernel as a contraction, or None if it is not one."""
+    fold = kernel.fold
+    if fold is None or fold.scan or fold.lanes != 1 or fold.init != (0,) or not _adds(fold.merge):
+        return None
+    slots = _multiplied(kernel.body)
+    if slots is None:
+        return None
+    views = [kernel.loads[slot] for slot in slots]
+    if any(view.address.computed or value_types[view.value].dtype not in FLOAT_DTYPES for view in views):
+        return None
+    x, y = (_varies(view) for view in views)
+    extents = kernel.out_shape + kernel.reduce_shape
+    outer = [axis for axis, extent in enumerate(kernel.out_shape) if extent > 1]
+
+    def group(axes: Sequence[int]) -> Group:
+        return Group(tuple(axes), tuple(extents[axis] for axis in axes))
+
+    only_x = group([axis for axis in outer if x[axis] and not y[axis]])
+    only_y = group([axis for axis in outer if y[axis] and not x[axis]])
+    batch = group([axis for axis in outer if x[axis] == y[axis]])
+    reduce_axes = range(len(kernel.out_shape), len(extents))
+    steps = group([axis for axis in reduce_axes if extents[axis] > 1])
+    if only_x.size == 1 and only_y.size == 1:
+        return None  # nothing is used twice
+    if _contiguous_run(kernel, only_x) > _contiguous_run(kernel, only_y):
+        slots, only_x, only_y = slots[::-1], only_y, only_x
+
+    def operand(slot: int, panel: Group) -> Operand | None:
+        view = kernel.loads[slot]
+
+        def reach(base: int, strides: Sequence[int]) -> Reach:
+            return Reach(base, batch.form(strides), panel.form(strides), steps.form(strides))
+
+        address = reach(view.address.base, view.address.strides)
+        guards = tuple((reach(guard.base, guard.strides), guard.limit) for guard in view.address.guards)
+        guards = tuple((reach, limit) for reach, limit in guards if reach.lowest < 0 or reach.highest >= limit)
+        if any(max(abs(r.lowest), abs(r.highest)) >= REACH for r in (address, *(guard for guard, _ in guards))):
+            return None
+        return Operand(slot, value_types[view.value].dtype, address, guards, view.fill)
+
+    a, b = operand(slots[0], only_x), operand(slots[1], only_y)
+    if a is None or b is None:
+        return None
+    return Contraction(kernel, fold, only_x, only_y, batch, steps, a, b)
+
+
+def _adds(merge: Code) -> bool:
+    """Whether a merge is the float sum of its two accumulators."""
+    if len(merge.results) != 1:
+        return False
+    result = merge.instructions[merge.results[0]]
+    if result.op != Op.FADD:
+        return False
+    operands = [merge.instructions[arg] for arg in result.args]
+    return all(operand.op == Op.ACC for operand in operands) and {operand.imm for operand in operands} == {0, 1}
+
+
+def _multiplied(body: Code) -> tuple[int, int] | None:
+    """The load slots of a body that is one fused multiply-add of two loads to the accumulator."""
+    if len(body.results) != 1:
+        return None
+    result = body.instructions[body.results[0]]
+    if result.op != Op.FFMA:
+        return None
+    x, y, total = (body.instructions[arg] for arg in result.args)
+    if x.op != Op.LOAD or y.op != Op.LOAD or total.op != Op.ACC:
+        return None
+    return x.imm, y.imm
+
+
+def _varies(view: View) -> list[bool]:
+    """Along which axes a load may yield different words."""
+    address = view.address
+    rows = [address.strides, *(guard.strides for guard in address.guards)]
+    return [any(strides) for strides in zip(*rows, strict=True)]
+
+
+def _contiguous_run(kernel: Kernel, group: Group) -> int:
+    """How many neighbours along a group are neighbours in the outputs."""
+    strides = [prod(kernel.out_shape[axis + 1 :]) for axis in range(len(kernel.out_shape))]
+    form = group.form(strides + [0] * len(kernel.reduce_shape))
+    return form.run if form.stride == 1 else 0

@@ -1,0 +1,87 @@
+"""The code of a contraction kernel: its packers and epilogue, bound to the shared loops of a GEMM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+
+from tallystick.engine import arithmetic
+from tallystick.engine.contraction import Contraction, Operand
+from tallystick.engine.contraction_epilogue import epilogue_function
+from tallystick.engine.contraction_pack import packer
+from tallystick.engine.gemm_blocking import Blocking, choose
+from tallystick.engine.gemm_control import POINTER, zeros
+from tallystick.engine.gemm_pack import Side
+from tallystick.engine.gemm_run import pack_function, run_function, size_words
+from tallystick.engine.gemm_tiles import TileFormat, microkernel
+from tallystick.engine.kernel_function import KernelFunction, Phase, declare_phase
+from tallystick.engine.target import Target
+from tallystick.engine.words import I64, Literal
+from tallystick.spec.tensors import TensorType
+
+NS_PER_VECTOR = 0.3  # one vector fused multiply-add
+PACK_NS_PER_WORD = 0.15
+
+
+def contraction_function(
+    module: ir.Module, name: str, contraction: Contraction, value_types: Sequence[TensorType], target: Target
+) -> KernelFunction:
+    """Write the phases of a contraction into a module. ``name`` prefixes every name that is this kernel's own."""
+    tiles = TileFormat.of(target)
+    c = contraction
+    blocking = choose(tiles, c.rows.size, c.columns.size, c.batch.size, c.steps.size, c.block)
+    slow, fast = blocking.slow.side, blocking.fast.side
+    operands: dict[Side, Operand] = {"rows": c.a, "columns": c.b}
+    packers = {
+        side: packer(module, f"{name}.pack.{side}", target, tiles, side, operand, blocking.chunk)
+        for side, operand in operands.items()
+    }
+    finish = epilogue_function(module, f"{name}.epilogue", c, value_types, target, tiles)
+    functions = [packers[slow], packers[fast], finish, *_tile_table(module, blocking, target)]
+    sizes = size_words(blocking, operands[slow].slot, operands[fast].slot)
+    size_table = _table(module, f"{name}.sizes", I64, [ir.Constant(I64, size) for size in sizes])
+    function_table = _table(module, f"{name}.functions", POINTER, functions)
+
+    def phase(suffix: str, shared: ir.Function, tasks: int, cost: float) -> Phase:
+        function = declare_phase(module, f"{name}.{suffix}")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        builder.call(shared, [*function.args, size_table, function_table])
+        builder.ret_void()
+        return Phase(function.name, tasks, cost)
+
+    phases: list[Phase] = []
+    if blocking.in_advance:
+        cost = PACK_NS_PER_WORD * blocking.fast.extent * blocking.steps
+        phases.append(phase("pack", pack_function(module, tiles, slow), blocking.pack_tasks, cost))
+    work = c.batch.size * c.rows.size * c.columns.size * c.steps.size
+    cost = NS_PER_VECTOR * work / tiles.lanes * (1 if target.has_fma else 20)
+    phases.append(phase("run", run_function(module, tiles, slow), blocking.tasks, cost))
+    return KernelFunction(tuple(phases), blocking.shared_bytes, blocking.scratch_bytes)
+
+
+def _tile_table(module: ir.Module, blocking: Blocking, target: Target) -> list[ir.Constant]:
+    """Register tiles by (rows - 1, vectors - 1); null for shapes that do not occur."""
+    tiles = blocking.tiles
+
+    def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        return arithmetic.fused_multiply_add(builder, target, a, b, c)
+
+    cuts = {cut.side: cut.tile_sizes(tiles) for cut in (blocking.slow, blocking.fast)}
+    vectors = {-(-columns // tiles.lanes) for columns in cuts["columns"]}
+    table: list[ir.Constant] = [zeros(POINTER)] * (tiles.rows * tiles.vectors)
+    for rows in cuts["rows"]:
+        for count in vectors:
+            table[(rows - 1) * tiles.vectors + count - 1] = microkernel(module, tiles, rows, count, fma)
+    return table
+
+
+def _table(module: ir.Module, name: str, type: ir.Type, entries: Sequence[ir.Value]) -> ir.GlobalVariable:
+    """A constant array in a module."""
+    array = ir.ArrayType(type, len(entries))
+    table = ir.GlobalVariable(module, array, name)
+    table.linkage = "internal"
+    table.global_constant = True
+    texts = ", ".join(f"{type} {entry.get_reference()}" for entry in entries)
+    table.initializer = Literal(array, f"[{texts}]")
+    return table

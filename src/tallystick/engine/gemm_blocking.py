@@ -1,0 +1,149 @@
+"""How a GEMM is cut into tasks and what memory that takes.
+
+One side of the result is *slow*, the other *fast*. A task is a block of the slow side against a block (mostly all) of
+the fast side, for all steps. It packs its block of the slow operand, a chunk of steps at a time, small enough to stay in
+the second-level cache while panels of the fast operand stream past. The fast operand is packed once for all tasks by a
+phase of its own, or, where that gains nothing, by each task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tallystick.engine.gemm_pack import Side, pitch_of
+from tallystick.engine.gemm_tiles import TileFormat
+
+CHUNK = 512  # steps packed at once, if blocks are not longer
+SLOW_WORDS = 96 * 1024  # of a packed slow block: 384 KiB
+FAST_WORDS = 512 * 1024  # of a fast block that each task packs
+TOTAL_WORDS = 256 * 1024  # of totals kept between chunks
+SHARED_WORDS = 16 * 1024 * 1024  # most that one kernel may pack in advance: 64 MiB
+SLOW_ROWS = 112  # a slow block need not be larger for the fast panels to be read at leisure
+ENOUGH_TASKS = 8
+SMALL_TASK = 1 << 21  # multiply-adds that are worth a task
+PACK_GROUP = 4  # panels in a task of the packing phase
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One side: its extent cut into blocks, and blocks into tiles."""
+
+    side: Side
+    extent: int
+    blocks: int
+
+    def start(self, tiles: TileFormat, block: int) -> int:
+        """Where a block starts: rows anywhere, columns at whole tiles."""
+        if self.side == "rows":
+            return block * self.extent // self.blocks
+        panels = -(-self.extent // tiles.columns)
+        return min(self.extent, block * panels // self.blocks * tiles.columns)
+
+    def tiles_in(self, tiles: TileFormat, block: int) -> int:
+        extent = self.start(tiles, block + 1) - self.start(tiles, block)
+        return -(-extent // unit_of(tiles, self.side))
+
+    def most_tiles(self, tiles: TileFormat) -> int:
+        """In any block."""
+        return max(self.tiles_in(tiles, block) for block in range(self.blocks))
+
+    def tile_sizes(self, tiles: TileFormat) -> set[int]:
+        """Every size of tile that occurs, in rows or columns."""
+        sizes: set[int] = set()
+        for block in range(self.blocks):
+            extent = self.start(tiles, block + 1) - self.start(tiles, block)
+            count = self.tiles_in(tiles, block)
+            if self.side == "rows":
+                sizes |= {extent // count, -(-extent // count)}
+            else:
+                sizes |= {min(tiles.columns, extent), extent - (count - 1) * tiles.columns}
+        return sizes
+
+
+def unit_of(tiles: TileFormat, side: Side) -> int:
+    """The largest tile of a side."""
+    return tiles.rows if side == "rows" else tiles.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """All sizes of one GEMM. ``in_advance``: the fast operand is packed by a phase of its own."""
+
+    tiles: TileFormat
+    slow: Cut
+    fast: Cut
+    batches: int
+    steps: int
+    block: int
+    chunk: int
+    in_advance: bool
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.steps // self.chunk)
+
+    @property
+    def tasks(self) -> int:
+        return self.batches * self.slow.blocks * self.fast.blocks
+
+    @property
+    def pack_groups(self) -> int:
+        """Tasks of the packing phase per chunk and fast block."""
+        return -(-self.fast.most_tiles(self.tiles) // PACK_GROUP)
+
+    @property
+    def pack_tasks(self) -> int:
+        return self.chunks * self.fast.blocks * self.pack_groups if self.in_advance else 0
+
+    def panel_bytes(self, side: Side) -> int:
+        """Of one tile's panel for one chunk."""
+        return pitch_of(self.tiles, side) * -(-self.chunk // self.tiles.lanes) * self.tiles.lanes * 4
+
+    @property
+    def slow_bytes(self) -> int:
+        return self.slow.most_tiles(self.tiles) * self.panel_bytes(self.slow.side)
+
+    @property
+    def fast_bytes(self) -> int:
+        """Of a packed fast block, one chunk."""
+        return self.fast.most_tiles(self.tiles) * self.panel_bytes(self.fast.side)
+
+    @property
+    def totals_bytes(self) -> int:
+        """Of the totals kept between chunks; one tile if there is only one chunk."""
+        kept = 1 if self.chunks == 1 else self.slow.most_tiles(self.tiles) * self.fast.most_tiles(self.tiles)
+        return kept * self.tiles.nbytes + self.tiles.lanes * 4  # a vector may be read across a tile's last row
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.totals_bytes + self.slow_bytes + (0 if self.in_advance else self.fast_bytes)
+
+    @property
+    def shared_bytes(self) -> int:
+        return self.chunks * self.fast.blocks * self.fast_bytes if self.in_advance else 0
+
+
+def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int, block: int) -> Blocking:
+    """Cut a GEMM of the given extents. ``block``: steps in one chain of fused multiply-adds."""
+    chunk = block * max(1, CHUNK // block) if block < steps else min(steps, CHUNK)
+    slow_side: Side = "rows" if rows >= columns else "columns"
+    slow, fast = (rows, columns) if slow_side == "rows" else (columns, rows)
+    fast_side: Side = "columns" if slow_side == "rows" else "rows"
+    # SLOW: enough tasks for threads to share, none too small to be worth it or too large for the cache
+    work = batches * rows * columns * steps
+    wanted = max(1, min(work // SMALL_TASK, -(-ENOUGH_TASKS // batches)))
+    unit = unit_of(tiles, slow_side)
+    largest = max(unit, min(slow, SLOW_WORDS // chunk // unit * unit))
+    blocks = max(wanted, -(-slow // largest), -(-slow // SLOW_ROWS) if batches == 1 else 1)
+    blocks = min(blocks, -(-slow // unit))
+    # FAST
+    padded = -(-fast // unit_of(tiles, fast_side)) * pitch_of(tiles, fast_side)
+    in_advance = batches == 1 and blocks > 1 and padded * steps <= SHARED_WORDS
+    several = chunk < steps
+    most = fast if in_advance else max(unit_of(tiles, fast_side), FAST_WORDS // chunk)
+    if several:
+        most = min(most, max(unit_of(tiles, fast_side), TOTAL_WORDS // max(1, -(-slow // blocks))))
+    fast_blocks = min(-(-fast // most), -(-fast // unit_of(tiles, fast_side)))
+    return Blocking(
+        tiles, Cut(slow_side, slow, blocks), Cut(fast_side, fast, fast_blocks), batches, steps, block, chunk, in_advance
+    )

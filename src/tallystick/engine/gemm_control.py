@@ -1,0 +1,114 @@
+"""Counted loops, masked memory and small constants in LLVM IR, shared by everything that writes a GEMM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+from tallystick.engine import arithmetic
+from tallystick.engine.words import F32, I1, I32, I64, Converter, Literal, lanes_of, vector
+
+POINTER = ir.PointerType()
+
+
+def i64(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def i32(value: int) -> ir.Constant:
+    return ir.Constant(I32, value)
+
+
+def splat(builder: ir.IRBuilder, scalar: ir.Value, lanes: int) -> ir.Value:
+    """A vector with the scalar in every lane."""
+    return Converter(builder).broadcast(scalar, lanes)
+
+
+def advance(builder: ir.IRBuilder, pointer: ir.Value, elements: ir.Value, type: ir.Type = F32) -> ir.Value:
+    """The address ``elements`` elements after a pointer."""
+    return builder.gep(pointer, [elements], source_etype=type)
+
+
+@contextmanager
+def counted(
+    builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value, name: str = "i"
+) -> Iterator[ir.Value]:
+    """``for i in range(start, stop, step)`` with a positive step; the body is what is written inside."""
+    function = builder.function
+    before = builder.block
+    head = function.append_basic_block(f"{name}.head")
+    body = function.append_basic_block(f"{name}.body")
+    done = function.append_basic_block(f"{name}.done")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(start.type, name)
+    index.add_incoming(start, before)
+    builder.cbranch(builder.icmp_signed("<", index, stop), body, done)
+    builder.position_at_end(body)
+    yield index
+    index.add_incoming(builder.add(index, step), builder.block)
+    builder.branch(head)
+    builder.position_at_end(done)
+
+
+def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The smaller of two signed integers."""
+    return arithmetic.overloaded(builder, "llvm.smin", a, b)
+
+
+def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The larger of two signed integers."""
+    return arithmetic.overloaded(builder, "llvm.smax", a, b)
+
+
+def round_up(builder: ir.IRBuilder, value: ir.Value, multiple: int) -> ir.Value:
+    """To a multiple that is a power of two."""
+    return builder.and_(builder.add(value, i64(multiple - 1)), i64(-multiple))
+
+
+def masked_load(builder: ir.IRBuilder, pointer: ir.Value, mask: ir.Value, otherwise: ir.Value) -> ir.Value:
+    """The lanes of a vector in memory where the mask is set; the rest is not touched and yields ``otherwise``."""
+    type = otherwise.type
+    name = f"llvm.masked.load.{arithmetic.type_name(type)}.p0"
+    return arithmetic.intrinsic(builder, name, type, [pointer, mask, otherwise], {0: _bytes(type)})
+
+
+def masked_gather(builder: ir.IRBuilder, pointers: ir.Value, mask: ir.Value, otherwise: ir.Value) -> ir.Value:
+    """The elements at a vector of pointers where the mask is set."""
+    type = otherwise.type
+    name = f"llvm.masked.gather.{arithmetic.type_name(type)}.v{type.count}p0"
+    return arithmetic.intrinsic(builder, name, type, [pointers, mask, otherwise], {0: _bytes(type)})
+
+
+def masked_store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
+    """Store the lanes of a vector where the mask is set."""
+    name = f"llvm.masked.store.{arithmetic.type_name(value.type)}.p0"
+    arithmetic.intrinsic(builder, name, ir.VoidType(), [value, pointer, mask], {1: _bytes(value.type)})
+
+
+def masked_scatter(builder: ir.IRBuilder, value: ir.Value, pointers: ir.Value, mask: ir.Value) -> None:
+    """Store the lanes of a vector where the mask is set, each to its own pointer."""
+    name = f"llvm.masked.scatter.{arithmetic.type_name(value.type)}.v{value.type.count}p0"
+    arithmetic.intrinsic(builder, name, ir.VoidType(), [value, pointers, mask], {1: _bytes(value.type)})
+
+
+def within(builder: ir.IRBuilder, value: ir.Value, limit: ir.Value) -> ir.Value:
+    """0 <= value < limit, in every lane; the limit may be a scalar."""
+    if lanes_of(value) != lanes_of(limit):
+        limit = splat(builder, limit, lanes_of(value))
+    return builder.icmp_unsigned("<", value, limit)
+
+
+def all_lanes(lanes: int) -> ir.Constant:
+    return Literal(vector(I1, lanes), "splat (i1 true)")
+
+
+def zeros(type: ir.Type) -> ir.Constant:
+    return Literal(type, "zeroinitializer")
+
+
+def _bytes(type: ir.Type) -> int:
+    """Of one element of a vector type."""
+    return 4 if type.element == F32 else type.element.width // 8

@@ -1,0 +1,198 @@
+"""Packing: copying a part of an operand into panels that the register tiles read in order.
+
+A panel holds, for each step k, the words of one tile's rows (or columns) side by side. A packer is a function
+
+    void pack(ptr operand, i64 variant, i64 first, i64 limit, i64 tiles, i64 tile_lo, i64 tile_hi,
+              i64 k, i64 steps, ptr panels)
+
+that fills the panels of tiles tile_lo..tile_hi-1 of the ``tiles`` tiles that panel indices first..limit-1 are cut into.
+Rows are cut evenly; columns into whole widths with a short last one. Every panel takes ``steps`` rounded up to a
+multiple of the lanes, and what lies between is arbitrary. ``variant`` is the batch or the stride, as the packer likes.
+
+There are two ways to fill a panel: *along* it, where neighbours in the panel are neighbours in memory, and *across* it,
+where neighbouring steps are, by transposing squares in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
+
+from llvmlite import ir
+
+from tallystick.engine.gemm_control import POINTER, advance, counted, i64, round_up, smaller
+from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.words import I64, lane_numbers
+
+Side = Literal["rows", "columns"]
+PACK = ir.FunctionType(ir.VoidType(), [POINTER, *[I64] * 8, POINTER])
+
+
+L = TypeVar("L")
+S = TypeVar("S")
+
+
+class Source(Protocol[L, S]):
+    """Where the words of an operand come from. One of panel index and step runs over lanes, the other is single."""
+
+    def prepare(self, start: ir.Value, stop: ir.Value) -> None:
+        """Announce the singles that will be asked for next."""
+        ...
+
+    def single(self, index: ir.Value) -> S:
+        """What a single contributes to addresses. Panel indices past the stop that was announced are clamped."""
+        ...
+
+    def lanes(self, start: ir.Value, stop: ir.Value) -> L:
+        """What the lanes start, start+1, .. contribute; those from ``stop`` on are closed."""
+        ...
+
+    def load(self, lanes: L, single: S) -> ir.Value:
+        """A vector of words, as floats."""
+        ...
+
+
+def tile_count(builder: ir.IRBuilder, tiles: TileFormat, side: Side, extent: ir.Value) -> ir.Value:
+    """How many tiles an extent is cut into."""
+    unit = tiles.rows if side == "rows" else tiles.columns
+    return builder.udiv(builder.add(extent, i64(unit - 1)), i64(unit))
+
+
+def tile_start(
+    builder: ir.IRBuilder, tiles: TileFormat, side: Side, extent: ir.Value, count: ir.Value, tile: ir.Value
+) -> ir.Value:
+    """Where a tile starts in an extent; tile number ``count`` starts at its end."""
+    if side == "rows":
+        return builder.udiv(builder.mul(tile, extent), count)
+    return smaller(builder, builder.mul(tile, i64(tiles.columns)), extent)
+
+
+def pitch_of(tiles: TileFormat, side: Side) -> int:
+    """Words per step in a panel."""
+    return tiles.row_pitch if side == "rows" else tiles.columns
+
+
+class PackFrame:
+    """The arguments of a packer and the loop over its tiles."""
+
+    def __init__(self, builder: ir.IRBuilder, tiles: TileFormat, side: Side, arguments: Sequence[ir.Value]) -> None:
+        """``arguments``: those of a packer from ``first`` on."""
+        self.first, self.limit, self.tiles, self.tile_lo, self.tile_hi, self.k, self.steps, self.panels = arguments
+        self.builder = builder
+        self.format = tiles
+        self.side: Side = side
+        self.pitch = pitch_of(tiles, side)
+
+    def place(self, tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """First index, end, and panel of a tile."""
+        builder = self.builder
+        extent = builder.sub(self.limit, self.first)
+        start = tile_start(builder, self.format, self.side, extent, self.tiles, tile)
+        stop = tile_start(builder, self.format, self.side, extent, self.tiles, builder.add(tile, i64(1)))
+        panel_words = builder.mul(round_up(builder, self.steps, self.format.lanes), i64(self.pitch))
+        number = builder.sub(tile, self.tile_lo)
+        panel = advance(builder, self.panels, builder.mul(number, panel_words))
+        return builder.add(self.first, start), builder.add(self.first, stop), panel
+
+
+def pack_along(frame: PackFrame, source: Source[L, S]) -> None:
+    """Fill panels whose neighbours are neighbours in memory: a vector copy per step."""
+    builder, lanes = frame.builder, frame.format.lanes
+    end = builder.add(frame.k, frame.steps)
+    source.prepare(frame.k, end)
+    with counted(builder, frame.tile_lo, frame.tile_hi, i64(1), "tile") as tile:
+        start, stop, panel = frame.place(tile)
+        groups = [source.lanes(builder.add(start, i64(offset)), stop) for offset in range(0, frame.pitch, lanes)]
+        with counted(builder, frame.k, end, i64(1), "k") as k:
+            single = source.single(k)
+            row = advance(builder, panel, builder.mul(builder.sub(k, frame.k), i64(frame.pitch)))
+            words = [source.load(group, single) for group in groups]
+            for number, word in enumerate(words):
+                builder.store(word, advance(builder, row, i64(number * lanes)), align=4 * lanes)
+    builder.ret_void()
+
+
+def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
+    """Fill panels whose steps are neighbours in memory: squares of lanes x lanes words, transposed in registers."""
+    builder, lanes = frame.builder, frame.format.lanes
+    end = builder.add(frame.k, frame.steps)
+    used = frame.format.rows if frame.side == "rows" else frame.pitch
+    with counted(builder, frame.tile_lo, frame.tile_hi, i64(1), "tile") as tile:
+        start, stop, panel = frame.place(tile)
+        source.prepare(start, stop)
+        with counted(builder, i64(0), frame.steps, i64(lanes), "k") as k:
+            along = source.lanes(builder.add(frame.k, k), end)
+            row = advance(builder, panel, builder.mul(k, i64(frame.pitch)))
+            for offset in range(0, used, lanes):
+                with builder.if_then(builder.icmp_signed(">", builder.sub(stop, start), i64(offset))):
+                    square = [
+                        source.load(along, source.single(builder.add(start, i64(offset + i))))
+                        for i in range(min(lanes, used - offset))
+                    ]
+                    square += [ir.Constant(square[0].type, ir.Undefined)] * (lanes - len(square))
+                    for i, column in enumerate(transposed(builder, square)):
+                        place = advance(builder, row, i64(i * frame.pitch + offset))
+                        builder.store(column, place, align=4 * lanes)
+    builder.ret_void()
+
+
+def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """The transpose of a square of vectors.
+
+    First 4x4 squares are transposed inside the 128-bit quarters of every four vectors, which x86 interleaves at one
+    instruction each; then the quarters themselves change places.
+    """
+    lanes = len(rows)
+
+    def shuffle(a: ir.Value, b: ir.Value, picks: list[int]) -> ir.Value:
+        return builder.shuffle_vector(a, b, lane_numbers(tuple(picks)))
+
+    def per_quarter(picks: list[int]) -> list[int]:
+        """A pattern over the words of one quarter of a (0..3) and of b (4..7), for every quarter."""
+        return [quarter + (pick if pick < 4 else lanes + pick - 4) for quarter in range(0, lanes, 4) for pick in picks]
+
+    for base in range(0, lanes, 4):
+        a, b, c, d = rows[base : base + 4]
+        low, high = per_quarter([0, 4, 1, 5]), per_quarter([2, 6, 3, 7])
+        ab, cd = shuffle(a, b, low), shuffle(c, d, low)
+        ab_high, cd_high = shuffle(a, b, high), shuffle(c, d, high)
+        first, second = per_quarter([0, 1, 4, 5]), per_quarter([2, 3, 6, 7])
+        rows[base : base + 4] = [
+            shuffle(ab, cd, first),
+            shuffle(ab, cd, second),
+            shuffle(ab_high, cd_high, first),
+            shuffle(ab_high, cd_high, second),
+        ]
+    quarters = lanes // 4
+    result: list[ir.Value] = [rows[0]] * lanes
+    for word in range(4):
+        column = [rows[4 * group + word] for group in range(quarters)]
+        for quarter, moved in enumerate(_transposed_quarters(shuffle, column)):
+            result[4 * quarter + word] = moved
+    return result
+
+
+def _transposed_quarters(
+    shuffle: Callable[[ir.Value, ir.Value, list[int]], ir.Value], vectors: list[ir.Value]
+) -> list[ir.Value]:
+    """Vectors of n quarters each, n of them, with quarter q of vector g moved to quarter g of vector q."""
+    count = len(vectors)
+    if count == 1:
+        return vectors
+
+    def words(quarters: list[int]) -> list[int]:
+        return [4 * quarter + word for quarter in quarters for word in range(4)]
+
+    if count == 2:
+        return [shuffle(*vectors, words([0, 2])), shuffle(*vectors, words([1, 3]))]
+    assert count == 4, "vectors have 1, 2 or 4 quarters"
+    a, b, c, d = vectors
+    even_ab, odd_ab = shuffle(a, b, words([0, 2, 4, 6])), shuffle(a, b, words([1, 3, 5, 7]))
+    even_cd, odd_cd = shuffle(c, d, words([0, 2, 4, 6])), shuffle(c, d, words([1, 3, 5, 7]))
+    first, last = words([0, 2, 4, 6]), words([1, 3, 5, 7])
+    return [
+        shuffle(even_ab, even_cd, first),
+        shuffle(odd_ab, odd_cd, first),
+        shuffle(even_ab, even_cd, last),
+        shuffle(odd_ab, odd_cd, last),
+    ]

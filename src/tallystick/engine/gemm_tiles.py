@@ -1,0 +1,136 @@
+"""Register tiles: the innermost loops of a GEMM, one function per tile shape.
+
+A tile is ``rows`` x ``vectors * lanes`` elements of the result held in vector registers. Panels of the operands are
+packed so that the loop reads them in order: per reduce step ``row_pitch`` words of A, of which the tile broadcasts
+its rows, and ``columns`` words of B.
+
+Each element is one chain of fused multiply-adds in ascending k from +0: what a fold of one lane computes in a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from tallystick.engine.gemm_control import POINTER, advance, i64, splat
+from tallystick.engine.target import Target
+from tallystick.engine.words import F32, I32, I64
+
+Fma = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], ir.Value]
+
+FRESH = 0  # the chain starts at +0, its end is stored
+MERGE = 1  # the chain starts at +0, its end is added to the total already there
+CONTINUE = 2  # the chain goes on from the value already there
+
+MICROKERNEL = ir.FunctionType(ir.VoidType(), [I64, POINTER, POINTER, POINTER, I32])
+
+
+@dataclass(frozen=True, slots=True)
+class TileFormat:
+    """The largest tile of an instruction set, and the pitch of packed panels, in words.
+
+    ``rows`` x ``vectors`` accumulators, ``vectors`` words of B and one broadcast of A fill the register file.
+    """
+
+    lanes: int
+    rows: int
+    vectors: int
+    row_pitch: int
+
+    @property
+    def columns(self) -> int:
+        return self.lanes * self.vectors
+
+    @property
+    def nbytes(self) -> int:
+        """Of a tile in memory: rows of ``columns`` words."""
+        return self.rows * self.columns * 4
+
+    @staticmethod
+    def of(target: Target) -> TileFormat:
+        if target.lanes == 16:
+            return TileFormat(lanes=16, rows=14, vectors=2, row_pitch=16)
+        if target.lanes == 8:
+            return TileFormat(lanes=8, rows=6, vectors=2, row_pitch=8)
+        return TileFormat(lanes=target.lanes, rows=4, vectors=2, row_pitch=4)
+
+
+def microkernel(module: ir.Module, tiles: TileFormat, rows: int, vectors: int, fma: Fma) -> ir.Function:
+    """``void tile(i64 steps, ptr a, ptr b, ptr total, i32 mode)`` for a tile of rows x vectors.
+
+    ``total`` is a tile in memory with a pitch of ``tiles.columns`` words.
+    """
+    name = f"gemm.tile.{rows}x{vectors}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    function = ir.Function(module, MICROKERNEL, name)
+    function.linkage = "internal"
+    function.attributes.add("nounwind")
+    for argument in function.args[1:4]:
+        argument.add_attribute("noalias")
+    steps, a, b, total, mode = function.args
+    lanes = ir.VectorType(F32, tiles.lanes)
+    zero = ir.Constant(lanes, [0.0] * tiles.lanes)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+
+    def place(row: int, vector: int) -> ir.Value:
+        return advance(builder, total, i64(row * tiles.columns + vector * tiles.lanes), F32)
+
+    def loads() -> list[ir.Value]:
+        return [builder.load(place(r, v), align=64, typ=lanes) for r in range(rows) for v in range(vectors)]
+
+    # START
+    entry, resume, loop, end = (
+        builder.block,
+        function.append_basic_block("resume"),
+        function.append_basic_block("loop"),
+        function.append_basic_block("end"),
+    )
+    builder.cbranch(builder.icmp_unsigned("==", mode, ir.Constant(I32, CONTINUE)), resume, loop)
+    builder.position_at_end(resume)
+    resumed = loads()
+    builder.branch(loop)
+    # LOOP
+    builder.position_at_end(loop)
+    step = builder.phi(I64, "k")
+    step.add_incoming(i64(0), entry)
+    step.add_incoming(i64(0), resume)
+    accumulators = [builder.phi(lanes) for _ in range(rows * vectors)]
+    for accumulator, start in zip(accumulators, resumed, strict=True):
+        accumulator.add_incoming(zero, entry)
+        accumulator.add_incoming(start, resume)
+    a_step = advance(builder, a, builder.mul(step, i64(tiles.row_pitch)), F32)
+    b_step = advance(builder, b, builder.mul(step, i64(tiles.columns)), F32)
+    b_words = [
+        builder.load(advance(builder, b_step, i64(v * tiles.lanes), F32), align=64, typ=lanes) for v in range(vectors)
+    ]
+    following = []
+    for row in range(rows):
+        word = builder.load(advance(builder, a_step, i64(row), F32), align=4, typ=F32)
+        wide = splat(builder, word, tiles.lanes)
+        following += [fma(builder, wide, b_words[v], accumulators[row * vectors + v]) for v in range(vectors)]
+    next_step = builder.add(step, i64(1))
+    step.add_incoming(next_step, builder.block)
+    for accumulator, value in zip(accumulators, following, strict=True):
+        accumulator.add_incoming(value, builder.block)
+    builder.cbranch(builder.icmp_signed("<", next_step, steps), loop, end)
+    # END
+    builder.position_at_end(end)
+    merging, storing = function.append_basic_block("merge"), function.append_basic_block("store")
+    builder.cbranch(builder.icmp_unsigned("==", mode, ir.Constant(I32, MERGE)), merging, storing)
+    builder.position_at_end(merging)
+    merged = [builder.fadd(old, new) for old, new in zip(loads(), following, strict=True)]
+    builder.branch(storing)
+    builder.position_at_end(storing)
+    for i, (sum, plain) in enumerate(zip(merged, following, strict=True)):
+        value = builder.phi(lanes)
+        value.add_incoming(sum, merging)
+        value.add_incoming(plain, end)
+        merged[i] = value
+    for i, value in enumerate(merged):
+        builder.store(value, place(i // vectors, i % vectors), align=64)
+    builder.ret_void()
+    return function
