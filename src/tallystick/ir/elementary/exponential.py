@@ -1,0 +1,89 @@
+"""exp, exp2 and expm1: at most 1 ulp from the exact value, for every float.
+
+All three write the exponent as an integer n plus a remainder r of at most half a binade, take the polynomial of r and
+put n into the exponent's bits. n is found by adding a large number whose last place is 1, so that the sum's low bits
+are the integer. Subnormal results come from a scale with room to spare, followed by one rounding multiplication.
+"""
+
+from __future__ import annotations
+
+from tallystick.ir.builder import CodeBuilder, Register
+from tallystick.ir.elementary.reduction import (
+    LOG2_E,
+    ROUNDER,
+    at_least,
+    at_most,
+    exponent_field,
+    polynomial,
+    subtract_ln2_multiple,
+)
+
+EXP = (
+    1.0,
+    1.0,
+    0.4999999403953552,
+    0.1666652113199234,
+    0.04166826605796814,
+    0.008368683978915215,
+    0.0013820946915075183,
+)
+EXP2 = (
+    1.0,
+    0.6931471824645996,
+    0.24022647738456726,
+    0.05550359562039375,
+    0.009618500247597694,
+    0.0013390975072979927,
+    0.00015328804147429764,
+)
+EXPM1 = (
+    0.5,
+    0.1666666567325592,
+    0.04166649281978607,
+    0.008333546109497547,
+    0.0013932324945926666,
+    0.00019761803559958935,
+)
+
+
+def exp(b: CodeBuilder, x: Register) -> Register:
+    """e to the power x."""
+    x = at_most(b, at_least(b, x, -104.0), 89.0)
+    rounder, scale = _scaling(b, x)
+    total = b.ffma(x, b.float(LOG2_E), rounder)
+    r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
+    mantissa = polynomial(b, r, EXP)
+    return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
+
+
+def exp2(b: CodeBuilder, x: Register) -> Register:
+    """2 to the power x; exact where x is an integer."""
+    x = at_most(b, at_least(b, x, -151.0), 129.0)
+    rounder, scale = _scaling(b, x)
+    total = b.fadd(x, rounder)
+    r = b.fsub(x, b.fsub(total, rounder))
+    mantissa = polynomial(b, r, EXP2)
+    return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
+
+
+def _scaling(b: CodeBuilder, x: Register) -> tuple[Register, Register]:
+    """A rounder that adds an offset to the exponent, so that it never leaves the range of normal numbers, and the
+    scale that takes the offset back: 2^-64 for negative x, where results may be subnormal, 2 for the others, where
+    2^128 times a mantissa below 1 is a float."""
+    negative = b.flt(x, b.float(0.0))
+    rounder = b.select(negative, b.float(ROUNDER + 64), b.float(ROUNDER - 1))
+    return rounder, b.select(negative, b.float(2.0**-64), b.float(2.0))
+
+
+def expm1(b: CodeBuilder, x: Register) -> Register:
+    """e to the power x, minus 1, accurate near 0."""
+    clamped = at_most(b, at_least(b, x, -20.0), 89.0)
+    # Half of 2^n, so that n = 128 has a place.
+    rounder = b.float(ROUNDER + 126)
+    total = b.ffma(clamped, b.float(LOG2_E), rounder)
+    r = subtract_ln2_multiple(b, clamped, b.fsub(total, rounder))
+    half_scale = exponent_field(b, total)
+    less_one = b.ffma(b.fmul(r, r), polynomial(b, r, EXPM1), r)  # exp(r) - 1
+    half = b.ffma(half_scale, less_one, b.fsub(half_scale, b.float(0.5)))
+    tiny = b.flt(b.fabs(x), b.float(2.0**-26))  # expm1(x) is x, and halves could lose a subnormal's last bit
+    return b.select(tiny, x, b.fadd(half, half))

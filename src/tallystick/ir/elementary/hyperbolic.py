@@ -1,0 +1,76 @@
+"""tanh and sigmoid: at most 1 ulp from the exact value, for every float."""
+
+from __future__ import annotations
+
+from tallystick.ir.builder import CodeBuilder, Register
+from tallystick.ir.elementary.reduction import (
+    LOG2_E,
+    ROUNDER,
+    at_least,
+    at_most,
+    exponent_field,
+    polynomial,
+    subtract_ln2_multiple,
+    with_sign_of,
+)
+
+TANH_SMALL_LIMIT = 0.55
+TANH_SMALL = (-0.33333316445350647, 0.13332544267177582, -0.0538475476205349, 0.02105071395635605, -0.00624284939840436)
+EXP_OF_TWICE = (
+    1.0,
+    2.0,
+    1.999999761581421,
+    1.3333216905593872,
+    0.666692316532135,
+    0.26779770851135254,
+    0.08845008164644241,
+)
+EXP_OF_MINUS = (
+    -1.0,
+    0.4999999403953552,
+    -0.1666652113199234,
+    0.04166826605796814,
+    -0.008368683978915215,
+    0.0013820946915075183,
+)
+
+
+def tanh(b: CodeBuilder, x: Register) -> Register:
+    """The hyperbolic tangent: an odd polynomial near 0, else 1 - 2 / (exp(2|x|) + 1)."""
+    # NEAR ZERO
+    square = b.fmul(x, x)
+    correction = b.fmul(square, polynomial(b, square, TANH_SMALL))
+    near = b.ffma(x, correction, x)
+    # FAR
+    size = b.fabs(x)
+    bounded = at_most(b, size, 9.02)
+    rounder = b.float(ROUNDER - 1)  # half of the exponential
+    total = b.ffma(bounded, b.float(2 * LOG2_E), rounder)
+    r = subtract_ln2_multiple(b, bounded, b.fsub(total, rounder), 0.5)
+    half_exp = b.iadd(polynomial(b, r, EXP_OF_TWICE), exponent_field(b, total))
+    far = b.fsub(b.float(1.0), b.fdiv(b.float(1.0), b.fadd(half_exp, b.float(0.5))))
+    return b.select(b.fle(b.float(TANH_SMALL_LIMIT), size), with_sign_of(b, far, x), near)
+
+
+def sigmoid(b: CodeBuilder, x: Register) -> Register:
+    """1 / (1 + exp(-x)), as 2^m / (2^m + exp(-r)) with x = m ln 2 + r.
+
+    The sum's rounding error is computed exactly and taken out of the quotient. Everything is 2^24 times as large, so
+    that a subnormal 2^m has an exponent field of its own.
+    """
+    x = at_most(b, at_least(b, x, -104.0), 18.0)
+    rounder = b.float(ROUNDER + 127 + 24)
+    total = b.ffma(x, b.float(LOG2_E), rounder)
+    r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
+    power = exponent_field(b, total)
+    one = b.float(2.0**24)
+    # DENOMINATOR AND ITS ERROR
+    slope = polynomial(b, r, [2.0**24 * c for c in EXP_OF_MINUS])  # exp(-r) = 1 + r * slope
+    denominator = b.ffma(r, slope, b.fadd(power, one))
+    positive = b.flt(b.float(0.0), x)
+    larger, smaller = b.select(positive, power, one), b.select(positive, one, power)
+    error = b.ffma(r, slope, b.fadd(b.fsub(larger, denominator), smaller))
+    # QUOTIENT
+    reciprocal = b.fdiv(b.float(-1.0), denominator)
+    residue = b.ffma(error, reciprocal, b.ffma(denominator, reciprocal, b.float(1.0)))
+    return b.fmul(b.ffma(reciprocal, residue, reciprocal), b.fneg(power))
