@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tallystick.ir.builder import CodeBuilder, Register
+from tallystick.ir.elementary.polynomial import horner
 
 SQRT_HALF = 0x3F3504F3  # the float just below sqrt(1/2)
 NAN = 0x7FC00000
@@ -108,14 +109,6 @@ def exponent_and_fraction(b: CodeBuilder, x: Register, added: Register) -> tuple
 
 
 # RECONSTRUCTION
-def horner(b: CodeBuilder, x: Register, coefficients: tuple[float, ...]) -> Register:
-    """c0 + c1 x + c2 x^2 + ..."""
-    value = b.float(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        value = b.ffma(value, x, b.float(coefficient))
-    return value
-
-
 def curvature(b: CodeBuilder, f: Register, extra: Register) -> Register:
     """log(1 + f) - f + extra."""
     square = b.fmul(f, f)
