@@ -136,8 +136,8 @@ def _settle(graph: fx.Graph, inputs: list[Input]) -> list[Input]:
     # State slots first, then constants, then the step, each in their order.
     roles = list(Role)
     settled.sort(key=lambda pair: roles.index(pair[0].role))
-    first = next(iter(graph.nodes))
+    body = next(node for node in graph.nodes if node.op != "placeholder")
     for _, node in settled:
-        first.prepend(node)
+        body.prepend(node)
     graph.lint()
     return [made for made, _ in settled]
