@@ -19,8 +19,6 @@ from tallystick.ir.elementary.reduction import (
 )
 
 EXP = (
-    1.0,
-    1.0,
     0.4999999403953552,
     0.1666652113199234,
     0.04166826605796814,
@@ -52,16 +50,21 @@ def exp(b: CodeBuilder, x: Register) -> Register:
     rounder, scale = _scaling(b, x)
     total = b.ffma(x, b.float(LOG2_E), rounder)
     r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
-    mantissa = polynomial(b, r, EXP)
+    less_one = b.ffma(b.fmul(r, r), polynomial(b, r, EXP), r)  # rounding r first would cost monotonicity
+    mantissa = b.fadd(less_one, b.float(1.0))
     return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
 
 
 def exp2(b: CodeBuilder, x: Register) -> Register:
     """2 to the power x; exact where x is an integer."""
-    x = at_most(b, at_least(b, x, -151.0), 129.0)
-    rounder, scale = _scaling(b, x)
-    total = b.fadd(x, rounder)
-    r = b.fsub(x, b.fsub(total, rounder))
+    return exp2_of_sum(b, at_most(b, at_least(b, x, -151.0), 129.0), b.float(0.0))
+
+
+def exp2_of_sum(b: CodeBuilder, high: Register, low: Register) -> Register:
+    """2 to the power high + low, for -192 < high < 192 and a low that is small against 1."""
+    rounder, scale = _scaling(b, high)
+    total = b.fadd(high, rounder)
+    r = b.fadd(b.fsub(high, b.fsub(total, rounder)), low)
     mantissa = polynomial(b, r, EXP2)
     return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
 

@@ -26,7 +26,6 @@ EXP_OF_TWICE = (
     0.08845008164644241,
 )
 EXP_OF_MINUS = (
-    -1.0,
     0.4999999403953552,
     -0.1666652113199234,
     0.04166826605796814,
@@ -65,11 +64,12 @@ def sigmoid(b: CodeBuilder, x: Register) -> Register:
     power = exponent_field(b, total)
     one = b.float(2.0**24)
     # DENOMINATOR AND ITS ERROR
-    slope = polynomial(b, r, [2.0**24 * c for c in EXP_OF_MINUS])  # exp(-r) = 1 + r * slope
-    denominator = b.ffma(r, slope, b.fadd(power, one))
+    curve = polynomial(b, r, [2.0**24 * c for c in EXP_OF_MINUS])
+    less_one = b.ffma(b.fmul(r, r), curve, b.fmul(r, b.float(-(2.0**24))))  # exp(-r) - 1
+    denominator = b.fadd(less_one, b.fadd(power, one))
     positive = b.flt(b.float(0.0), x)
     larger, smaller = b.select(positive, power, one), b.select(positive, one, power)
-    error = b.ffma(r, slope, b.fadd(b.fsub(larger, denominator), smaller))
+    error = b.fadd(less_one, b.fadd(b.fsub(larger, denominator), smaller))
     # QUOTIENT
     reciprocal = b.fdiv(b.float(-1.0), denominator)
     residue = b.ffma(error, reciprocal, b.ffma(denominator, reciprocal, b.float(1.0)))
