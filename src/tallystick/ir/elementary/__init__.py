@@ -3,5 +3,10 @@
 from tallystick.ir.elementary.error import erf
 from tallystick.ir.elementary.exponential import exp, exp2, expm1
 from tallystick.ir.elementary.hyperbolic import sigmoid, tanh
+from tallystick.ir.elementary.logarithm import log, log1p, log2, log10
+from tallystick.ir.elementary.power import pow, rsqrt
+from tallystick.ir.elementary.trigonometric import cos, sin
 
-__all__ = ["erf", "exp", "exp2", "expm1", "sigmoid", "tanh"]
+__all__ = [
+    "cos", "erf", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "rsqrt", "sigmoid", "sin", "tanh",
+]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tallystick.ir.builder import CodeBuilder, Register
-from tallystick.ir.elementary.polynomial import horner
+from tallystick.ir.elementary.reduction import polynomial
 
 SQRT_HALF = 0x3F3504F3  # the float just below sqrt(1/2)
 NAN = 0x7FC00000
@@ -113,7 +113,7 @@ def curvature(b: CodeBuilder, f: Register, extra: Register) -> Register:
     """log(1 + f) - f + extra."""
     square = b.fmul(f, f)
     quadratic = b.ffma(square, b.float(-0.5), extra)
-    return b.ffma(b.fmul(f, square), horner(b, f, LOG), quadratic)
+    return b.ffma(b.fmul(f, square), polynomial(b, f, LOG), quadratic)
 
 
 def combine(b: CodeBuilder, base: Base, e: Register, head: Register, tail: Register) -> Register:
@@ -133,7 +133,7 @@ def scaled(b: CodeBuilder, x: Register, base: Base) -> Register:
     quadratic = b.ffma(square, b.float(-0.5), f)
     lost = b.ffma(square, b.float(-0.5), b.fsub(f, quadratic))
     lost = b.ffma(b.ffma(f, f, b.fneg(square)), b.float(-0.5), lost)
-    tail = b.ffma(b.fmul(f, square), horner(b, f, LOG), lost)
+    tail = b.ffma(b.fmul(f, square), polynomial(b, f, LOG), lost)
     # TIMES log_b(e)
     high = b.float(base.e_high)
     head = b.fmul(quadratic, high)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tallystick.ir.builder import CodeBuilder, Register
-from tallystick.ir.elementary.polynomial import horner
+from tallystick.ir.elementary.reduction import polynomial
 
 # 2 / pi in binary: 32 zero bits, then its first 224 bits after the point.
 TWO_OVER_PI = (
@@ -61,7 +61,7 @@ def quarter_wave(b: CodeBuilder, reduced: Reduced, quarter: Register) -> Registe
 def sine_near_zero(b: CodeBuilder, reduced: Reduced) -> Register:
     square = b.fmul(reduced.high, reduced.high)
     cube = b.fmul(square, reduced.high)
-    return b.fadd(reduced.high, b.ffma(cube, horner(b, square, SIN), reduced.low))
+    return b.fadd(reduced.high, b.ffma(cube, polynomial(b, square, SIN), reduced.low))
 
 
 def cosine_near_zero(b: CodeBuilder, reduced: Reduced) -> Register:
@@ -71,7 +71,7 @@ def cosine_near_zero(b: CodeBuilder, reduced: Reduced) -> Register:
     head = b.fsub(one, half)
     lost = b.fsub(b.fsub(one, head), half)
     lost = b.ffma(b.fneg(reduced.high), reduced.low, lost)
-    return b.fadd(head, b.ffma(b.fmul(square, square), horner(b, square, COS), lost))
+    return b.fadd(head, b.ffma(b.fmul(square, square), polynomial(b, square, COS), lost))
 
 
 def finite_only(b: CodeBuilder, x: Register, value: Register) -> Register:
