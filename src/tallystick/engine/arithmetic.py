@@ -13,12 +13,19 @@ from tallystick.engine.words import F32, F64, I32, I64, element_of, lanes_of, sp
 INT_MIN = -(1 << 31)
 
 
-def intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.Value]) -> ir.Value:
-    """Call an LLVM intrinsic by its full name, declaring it once per module."""
+def intrinsic(
+    builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.Value], alignments: dict[int, int] | None = None
+) -> ir.Value:
+    """Call an LLVM intrinsic by its full name, declaring it once per module. ``alignments`` are those of pointers."""
     function = builder.module.globals.get(name)
     if function is None:
         function = ir.Function(builder.module, ir.FunctionType(result, [arg.type for arg in args]), name)
-    return builder.call(function, args)
+    call = builder.call(function, args)
+    for argument, alignment in (alignments or {}).items():
+        attributes = ir.values.ArgumentAttributes()
+        attributes.align = alignment
+        call.arg_attributes[argument] = attributes
+    return call
 
 
 def type_name(type: ir.Type) -> str:
@@ -31,6 +38,12 @@ def type_name(type: ir.Type) -> str:
 def overloaded(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
     """Call an intrinsic that is overloaded on its one type."""
     return intrinsic(builder, f"{name}.{type_name(args[0].type)}", args[0].type, list(args))
+
+
+def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The same integer, about which LLVM knows nothing any more."""
+    asm = ir.InlineAsm(ir.FunctionType(value.type, [value.type]), "", "=r,0", side_effect=False)
+    return builder.call(asm, [value])
 
 
 # BINARY32

@@ -99,7 +99,7 @@ class Emitter(Converter):
         lanes = max(lanes_of(word.value) for word in operands)
         operands = [self.widen(word, lanes) for word in operands]
         if op == Op.SELECT:
-            return self._select(*operands)
+            return self.select(*operands)
         if op in FLOAT_OPERANDS:
             return self._float(op, [self.as_float(word) for word in operands])
         if op == Op.I2F:
@@ -194,7 +194,8 @@ class Emitter(Converter):
         return None
 
     # CHOICE
-    def _select(self, condition: Word, a: Word, b: Word) -> Word:
+    def select(self, condition: Word, a: Word, b: Word) -> Word:
+        """a where the condition is not 0, else b; all of the same number of lanes."""
         nan = common_nan(a.nan, b.nan)
         if not (a.exact and b.exact) and nan in (None, NEVER):
             a, b = self.exactly(a), self.exactly(b)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import cache
 
 from llvmlite import ir
 
@@ -69,6 +70,12 @@ def splat_constant(element: ir.Type, number: int | float, lanes: int = 1) -> ir.
     return Literal(ir.VectorType(element, lanes), f"splat ({element} {text})")
 
 
+@cache
+def lane_numbers(numbers: tuple[int, ...]) -> ir.Constant:
+    """The mask of a shuffle."""
+    return ir.Constant(ir.VectorType(I32, len(numbers)), list(numbers))
+
+
 def constant_word(word: int, lanes: int = 1) -> Word:
     """A word known now, kept as an integer."""
     exponent_full = word & 0x7F800000 == 0x7F800000
@@ -102,8 +109,7 @@ class Converter:
         wide = ir.VectorType(value.type, lanes)
         undefined = ir.Constant(wide, ir.Undefined)
         first = self.builder.insert_element(undefined, value, ir.Constant(I32, 0))
-        zeros = Literal(ir.VectorType(I32, lanes), "zeroinitializer")
-        return self.builder.shuffle_vector(first, undefined, zeros)
+        return self.builder.shuffle_vector(first, undefined, lane_numbers((0,) * lanes))
 
     def widen(self, word: Word, lanes: int) -> Word:
         """A word at a number of lanes."""

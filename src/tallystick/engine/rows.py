@@ -1,0 +1,163 @@
+"""Walking output points: tasks, loops inside a task, and vectors along the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil, prod
+from typing import TypeVar
+
+from llvmlite import ir
+
+from tallystick.engine.arithmetic import opaque
+from tallystick.engine.emit import iota
+from tallystick.engine.kernel_context import KernelContext
+from tallystick.engine.loops import Loop, i64, split_index
+from tallystick.engine.nest import dense_strides
+from tallystick.engine.points import AxisIndex, Flat, Point
+from tallystick.engine.tuning import tail_by_mask
+from tallystick.engine.words import I32
+
+Prepared = TypeVar("Prepared")
+
+TASK_NS = 2000.0  # a task should not take much less than this
+TASKS = 256  # and there need not be more than these
+FLATTENED = 512  # points that axes too short for vectors are flattened to
+
+
+class Rows:
+    """How the output points of a nest are walked.
+
+    The *row* is the last output axis, or several at the end walked as one where the last is too short for vectors. The
+    first ``outer`` axes before it, together with chunks of the row, make the tasks; axes between are loops inside a task.
+    """
+
+    def __init__(self, context: KernelContext, point_ns: float, vectors: bool = True) -> None:
+        self.context = context
+        self.builder = context.builder
+        self.shape = context.nest.out_shape
+        self.vectors = vectors
+        rank = len(self.shape)
+        self.row = max(rank - 1, 0)  # first axis of the row
+        if vectors and rank and self.shape[-1] < context.target.lanes and prod(self.shape) < 1 << 31:
+            while self.row > 0 and prod(self.shape[self.row :]) < FLATTENED:
+                self.row -= 1
+        self.extent = prod(self.shape[self.row :])
+        self.axes = frozenset(range(self.row, rank))
+        self._split_into_tasks(point_ns)
+
+    def _split_into_tasks(self, point_ns: float) -> None:
+        wanted = min(max(prod(self.shape) * point_ns / TASK_NS, 1), TASKS)
+        self.outer = 0
+        while self.outer < self.row and prod(self.shape[: self.outer]) < wanted:
+            self.outer += 1
+        tasks = prod(self.shape[: self.outer])
+        self.chunk = self.extent
+        if tasks < wanted:
+            step = 4 * self.context.target.lanes  # the widest vectors there are
+            self.chunk = min(ceil(ceil(self.extent * tasks / wanted) / step) * step, self.extent)
+        self.chunks = ceil(self.extent / self.chunk)
+        self.tasks = tasks * self.chunks
+
+    def emit(self, lanes: int, visit: Callable[[Point, Prepared], None], prepare: Callable[[Point], Prepared]) -> None:
+        """All tasks of the function: ``visit`` emits the code for ``lanes`` points at once, or fewer at a row's end.
+
+        What ``prepare`` makes at the start of each row, from a point whose row index does not matter, is passed on.
+        """
+        builder = self.builder
+        task = Loop(builder, self.context.task_lo, self.context.task_hi)
+        number, start, stop = task.index, i64(0), i64(self.extent)
+        if self.chunks > 1:
+            number, chunk = split_index(builder, task.index, (0, self.chunks))
+            start = builder.mul(chunk, i64(self.chunk))
+            end = builder.add(start, i64(self.chunk))
+            stop = builder.select(builder.icmp_signed("<", end, stop), end, stop)
+        point = self.context.origin()
+        for axis, index in enumerate(split_index(builder, number, self.shape[: self.outer])):
+            point = point.with_axis(axis, AxisIndex(index))
+        inner: list[Loop] = []
+        for axis in range(self.outer, self.row):
+            loop = Loop(builder, i64(0), i64(self.shape[axis]))
+            point = point.with_axis(axis, AxisIndex(loop.index))
+            inner.append(loop)
+        self._row(point, start, stop, lanes, visit, prepare)
+        for loop in [*reversed(inner), task]:
+            loop.close()
+
+    def _row(
+        self,
+        point: Point,
+        start: ir.Value,
+        stop: ir.Value,
+        lanes: int,
+        visit: Callable[[Point, Prepared], None],
+        prepare: Callable[[Point], Prepared],
+    ) -> None:
+        """The points from start to stop of one row. Chunks are whole vectors, so only the row's end has fewer lanes."""
+        builder = self.builder
+        prepared = prepare(point)
+        rest = self.extent % lanes
+        at = start
+        if self.extent >= lanes:
+            whole = builder.sub(stop, i64(lanes - 1)) if rest else stop
+            loop = Loop(builder, start, whole, lanes)
+            visit(self._at(point, loop.index, lanes), prepared)
+            loop.close()
+            at = loop.index
+        if not rest:
+            return
+        if not tail_by_mask(self.context.nest, self.context.target):
+            loop = Loop(builder, at, stop)
+            visit(self._at(point, loop.index, 1), prepared)
+            loop.close()
+        elif self.chunks == 1:
+            visit(self._masked(point, i64(self.extent - rest), lanes, rest, i64(rest)), prepared)
+        else:
+            left = builder.sub(stop, at)
+            with builder.if_then(builder.icmp_signed(">", left, i64(0))):
+                visit(self._masked(point, at, lanes, rest, left), prepared)
+
+    def _masked(self, point: Point, at: ir.Value, lanes: int, rest: int, left: ir.Value) -> Point:
+        """The last points of a row: ``left`` of them at run time, which is ``rest``."""
+        while lanes > self.context.target.lanes and lanes // 2 >= rest:
+            lanes //= 2
+        if any(dtype.size < 4 for dtype in self.context.kernel.outputs):
+            # LLVM 22 stores four bytes for a narrowed vector whose mask it knows to be the first lane alone.
+            left = opaque(self.builder, left)
+        count = self.context.emitter.broadcast(self.builder.trunc(left, I32), lanes)
+        mask = self.builder.icmp_unsigned("<", iota(lanes), count)
+        return replace(self._at(point, at, lanes), mask=mask)
+
+    def _at(self, point: Point, index: ir.Value, lanes: int) -> Point:
+        """So many points of the row from an index on."""
+        rank = len(self.shape)
+        if not rank:
+            return point
+        return along(self.context, point, range(self.row, rank), self.shape, index, lanes)
+
+
+def along(
+    context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], index: ir.Value, lanes: int
+) -> Point:
+    """``lanes`` consecutive points of some adjacent axes walked as one, from number ``index`` on, a multiple of lanes.
+
+    ``extents`` has at least every axis up to the last of ``axes``.
+    """
+    builder = context.builder
+    if len(axes) == 1:
+        return replace(point.with_axis(axes[0], AxisIndex(index, linear=lanes > 1)), lanes=lanes)
+    shape = tuple(extents[axis] for axis in axes)
+    if lanes == 1:
+        indices = [AxisIndex(scalar) for scalar in split_index(builder, index, shape)]
+    elif shape[-1] % lanes == 0:
+        scalars = split_index(builder, index, shape)
+        indices = [AxisIndex(scalar) for scalar in scalars[:-1]] + [AxisIndex(scalars[-1], linear=True)]
+    else:
+        numbers = context.emitter.broadcast(builder.trunc(index, I32), lanes)
+        wide = split_index(builder, builder.add(numbers, iota(lanes)), shape)
+        indices = [AxisIndex(wide=number) for number in wide]
+    for axis, axis_index in zip(axes, indices, strict=True):
+        point = point.with_axis(axis, axis_index)
+    if lanes == 1:
+        return replace(point, lanes=1)
+    return replace(point, lanes=lanes, flat=Flat(tuple(axes), dense_strides(shape), index))
