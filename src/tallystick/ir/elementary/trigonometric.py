@@ -8,6 +8,7 @@ All of it is 32-bit integer arithmetic. Coefficients come from ``tools/fit_trigo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.ir.elementary.reduction import polynomial
@@ -135,6 +136,6 @@ def window(b: CodeBuilder, start: Register) -> tuple[Register, Register, Registe
     one = b.word(1)
     joined = [
         b.or_(b.shl(left, shift), b.lshr(b.lshr(right, one), back))
-        for left, right in zip(words, words[1:], strict=False)
+        for left, right in pairwise(words)
     ]
     return joined[0], joined[1], joined[2]
