@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from math import prod
 
 from tallystick.engine.contraction_forms import Form
+from tallystick.engine.nest import Nest
 from tallystick.spec.instructions import Code, Op
-from tallystick.spec.kernels import Fold, Kernel
-from tallystick.spec.tensors import DType, TensorType
-from tallystick.spec.views import View
+from tallystick.spec.kernels import Fold
+from tallystick.spec.tensors import DType
+from tallystick.spec.views import Guard, View
 
 FLOAT_DTYPES = frozenset({DType.F32, DType.BF16, DType.F16})
 REACH = 1 << 31  # lanes address and guard with signed 32-bit numbers
@@ -79,7 +80,7 @@ class Operand:
 class Contraction:
     """A fold as a matrix product ``C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n]`` in the fold's order."""
 
-    kernel: Kernel
+    nest: Nest
     fold: Fold
     rows: Group
     columns: Group
@@ -94,51 +95,64 @@ class Contraction:
         return min(self.fold.block, self.steps.size)
 
 
-def match(kernel: Kernel, value_types: Sequence[TensorType]) -> Contraction | None:
+def match(nest: Nest) -> Contraction | None:
     """The kernel as a contraction, or None if it is not one."""
+    kernel = nest.kernel
     fold = kernel.fold
     if fold is None or fold.scan or fold.lanes != 1 or fold.init != (0,) or not _adds(fold.merge):
         return None
     slots = _multiplied(kernel.body)
-    if slots is None:
+    if slots is None or any(kernel.loads[slot].address.computed for slot in slots):
         return None
-    views = [kernel.loads[slot] for slot in slots]
-    if any(view.address.computed or value_types[view.value].dtype not in FLOAT_DTYPES for view in views):
+    if any(nest.slots[slot].dtype not in FLOAT_DTYPES for slot in slots):
         return None
-    x, y = (_varies(view) for view in views)
-    extents = kernel.out_shape + kernel.reduce_shape
-    outer = [axis for axis, extent in enumerate(kernel.out_shape) if extent > 1]
+    x, y = (_varies(nest, kernel.loads[slot]) for slot in slots)
+    outer = [axis for axis, extent in enumerate(nest.out_shape) if extent > 1]
+    reduce_axes = range(len(nest.out_shape), len(nest.extents))
 
     def group(axes: Sequence[int]) -> Group:
-        return Group(tuple(axes), tuple(extents[axis] for axis in axes))
+        return Group(tuple(axes), tuple(nest.extents[axis] for axis in axes))
 
     only_x = group([axis for axis in outer if x[axis] and not y[axis]])
     only_y = group([axis for axis in outer if y[axis] and not x[axis]])
     batch = group([axis for axis in outer if x[axis] == y[axis]])
-    reduce_axes = range(len(kernel.out_shape), len(extents))
-    steps = group([axis for axis in reduce_axes if extents[axis] > 1])
+    steps = group([axis for axis in reduce_axes if nest.extents[axis] > 1])
     if only_x.size == 1 and only_y.size == 1:
         return None  # nothing is used twice
-    if _contiguous_run(kernel, only_x) > _contiguous_run(kernel, only_y):
+    if _contiguous_run(nest, only_x) > _contiguous_run(nest, only_y):
         slots, only_x, only_y = slots[::-1], only_y, only_x
-
-    def operand(slot: int, panel: Group) -> Operand | None:
-        view = kernel.loads[slot]
-
-        def reach(base: int, strides: Sequence[int]) -> Reach:
-            return Reach(base, batch.form(strides), panel.form(strides), steps.form(strides))
-
-        address = reach(view.address.base, view.address.strides)
-        guards = tuple((reach(guard.base, guard.strides), guard.limit) for guard in view.address.guards)
-        guards = tuple((reach, limit) for reach, limit in guards if reach.lowest < 0 or reach.highest >= limit)
-        if any(max(abs(r.lowest), abs(r.highest)) >= REACH for r in (address, *(guard for guard, _ in guards))):
-            return None
-        return Operand(slot, value_types[view.value].dtype, address, guards, view.fill)
-
-    a, b = operand(slots[0], only_x), operand(slots[1], only_y)
+    a = _operand(nest, slots[0], batch, only_x, steps)
+    b = _operand(nest, slots[1], batch, only_y, steps)
     if a is None or b is None:
         return None
-    return Contraction(kernel, fold, only_x, only_y, batch, steps, a, b)
+    return Contraction(nest, fold, only_x, only_y, batch, steps, a, b)
+
+
+def _operand(nest: Nest, slot: int, batch: Group, panel: Group, steps: Group) -> Operand | None:
+    """An operand's reach, or None if it is too far for lanes."""
+    view = nest.kernel.loads[slot]
+
+    def reach(base: int, strides: Sequence[int]) -> Reach:
+        return Reach(base, batch.form(strides), panel.form(strides), steps.form(strides))
+
+    address = reach(view.address.base, view.address.strides)
+    guards = tuple((reach(guard.base, guard.strides), guard.limit) for guard in _closing(nest, view))
+    if any(max(abs(r.lowest), abs(r.highest)) >= REACH for r in (address, *(guard for guard, _ in guards))):
+        return None
+    return Operand(slot, nest.slots[slot].dtype, address, guards, view.fill)
+
+
+def _closing(nest: Nest, view: View) -> list[Guard]:
+    """Guards of a view that are not open everywhere."""
+
+    def is_open(guard: Guard) -> bool:
+        reach = [stride * (extent - 1) for stride, extent in zip(guard.strides, nest.extents, strict=True)]
+        return (
+            guard.base + sum(r for r in reach if r < 0) >= 0
+            and guard.base + sum(r for r in reach if r > 0) < guard.limit
+        )
+
+    return [guard for guard in view.address.guards if not is_open(guard)]
 
 
 def _adds(merge: Code) -> bool:
@@ -165,15 +179,13 @@ def _multiplied(body: Code) -> tuple[int, int] | None:
     return x.imm, y.imm
 
 
-def _varies(view: View) -> list[bool]:
+def _varies(nest: Nest, view: View) -> list[bool]:
     """Along which axes a load may yield different words."""
-    address = view.address
-    rows = [address.strides, *(guard.strides for guard in address.guards)]
+    rows = [view.address.strides, *(guard.strides for guard in _closing(nest, view))]
     return [any(strides) for strides in zip(*rows, strict=True)]
 
 
-def _contiguous_run(kernel: Kernel, group: Group) -> int:
-    """How many neighbours along a group are neighbours in the outputs."""
-    strides = [prod(kernel.out_shape[axis + 1 :]) for axis in range(len(kernel.out_shape))]
-    form = group.form(strides + [0] * len(kernel.reduce_shape))
-    return form.run if form.stride == 1 else 0
+def _contiguous_run(nest: Nest, group: Group) -> tuple[int, int]:
+    """How many neighbours along a group are neighbours in the outputs, and how many there are in all."""
+    form = group.form(nest.out_strides + (0,) * len(nest.reduce_shape))
+    return (form.run if form.stride == 1 else 0), group.size

@@ -18,20 +18,17 @@ from tallystick.engine.gemm_tiles import TileFormat
 from tallystick.engine.kernel_function import load_operand
 from tallystick.engine.loops import split_index
 from tallystick.engine.memory_access import MemoryAccess
-from tallystick.engine.nest import dense_strides
+from tallystick.engine.nest import Nest, varying_registers
 from tallystick.engine.points import AxisIndex, Point
 from tallystick.engine.target import Target
-from tallystick.engine.words import I32, I64, Word, vector
+from tallystick.engine.words import F32, I32, I64, Word, constant_word, vector
 from tallystick.spec.instructions import Code, Op
-from tallystick.spec.kernels import Kernel
-from tallystick.spec.tensors import TensorType
 
 
 def epilogue_function(
     module: ir.Module,
     name: str,
     contraction: Contraction,
-    value_types: Sequence[TensorType],
     target: Target,
     tiles: TileFormat,
 ) -> ir.Function:
@@ -40,7 +37,7 @@ def epilogue_function(
     function.linkage = "internal"
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    _Epilogue(builder, contraction, value_types, target, tiles).write()
+    _Epilogue(builder, contraction, target, tiles).write()
     return function
 
 
@@ -51,33 +48,32 @@ class _Epilogue:
         self,
         builder: ir.IRBuilder,
         contraction: Contraction,
-        value_types: Sequence[TensorType],
         target: Target,
         tiles: TileFormat,
     ) -> None:
         self.builder = builder
         self.contraction = contraction
-        self.kernel = contraction.kernel
+        self.nest = contraction.nest
+        self.kernel = contraction.nest.kernel
         self.code = contraction.fold.epilogue
-        self.value_types = value_types
         self.tiles = tiles
         self.emitter = Emitter(builder, target)
-        extents = self.kernel.out_shape + self.kernel.reduce_shape
-        self.access = MemoryAccess(self.emitter, extents)
+        self.memory = MemoryAccess(self.emitter, self.nest.extents)
         self.step, self.batch, self.row, self.rows, self.column, self.columns, self.totals = builder.function.args[1:]
         slots = sorted({i.imm for i in self.code.instructions if i.op == Op.LOAD})
         self.tensors = {slot: load_operand(builder, slot) for slot in slots}
         count = len(self.kernel.loads)
         self.outputs = [load_operand(builder, count + number) for number in range(len(self.kernel.outputs))]
-        self.strides = (*dense_strides(self.kernel.out_shape), *(0 for _ in self.kernel.reduce_shape))
-        self.run_axes = _even_axes(self.kernel, self.code, contraction.columns, self.strides)
-        self.run = prod(extents[axis] for axis in self.run_axes)
-        self.in_rows = _in_rows(self.code, self.kernel, contraction.rows)
+        self.strides = self.nest.out_strides + (0,) * len(self.nest.reduce_shape)
+        self.run_axes = _even_axes(self.nest, self.code, contraction.columns, self.strides)
+        self.run = prod(self.nest.extents[axis] for axis in self.run_axes)
+        self.everywhere = frozenset(range(len(self.code.instructions))) - varying_registers(
+            self.code, self.nest, frozenset(contraction.rows.axes), accumulators=True
+        )
 
     def write(self) -> None:
         builder, lanes = self.builder, self.tiles.lanes
-        axes = [AxisIndex(i64(0))] * (len(self.kernel.out_shape) + len(self.kernel.reduce_shape))
-        whole = Point(tuple(axes), lanes)
+        whole = Point((AxisIndex(i64(0)),) * len(self.nest.extents), lanes)
         whole = self._at(whole, self.contraction.batch.axes, self.contraction.batch.extents, self.batch)
         aligned = self.run == self.contraction.columns.size or self.run % lanes == 0
         place = builder.alloca(I64)
@@ -125,25 +121,17 @@ class _Epilogue:
         """All rows of a vector of columns."""
         builder = self.builder
         sources = _Sources(self, point, None)
-        everywhere = self.emitter.registers(
-            self.code, sources, only=[n for n in range(len(self.code.instructions)) if n not in self.in_rows]
-        )
+        everywhere = self.emitter.registers(self.code, sources, only=self.everywhere)
         rows = self.contraction.rows
-        with counted(builder, i64(0), self.rows, i64(1), "row") as row:
+        with counted(builder, i64(0), self.rows) as row:
             here = self._at(point, rows.axes, rows.extents, builder.add(self.row, row))
             place = builder.add(builder.mul(row, i64(self.tiles.columns)), offset)
-            total = builder.load(
-                advance(builder, self.totals, place), align=4, typ=vector(self.emitter_float, self.tiles.lanes)
-            )
+            total = builder.load(advance(builder, self.totals, place), align=4, typ=vector(F32, self.tiles.lanes))
             registers = self.emitter.registers(self.code, _Sources(self, here, total), known=everywhere)
             for output, dtype, result in zip(self.outputs, self.kernel.outputs, self.code.results, strict=True):
                 word = registers[result]
                 assert word is not None, "all registers of an epilogue are emitted"
-                self.access.store(dtype, output, self.strides, here, word)
-
-    @property
-    def emitter_float(self) -> ir.Type:
-        return ir.FloatType()
+                self.memory.store(dtype, output, self.strides, here, word)
 
 
 class _Sources:
@@ -155,8 +143,11 @@ class _Sources:
         self.total = total
 
     def index(self, axis: int) -> Word:
+        place = self.epilogue.nest.axis_place[axis]
+        if place is None:
+            return constant_word(0)
         builder = self.epilogue.builder
-        index = self.point.axes[axis]
+        index = self.point.axes[place]
         assert index.scalar is not None, "axes of a tile start at a scalar"
         number = builder.trunc(index.scalar, I32)
         if not index.linear:
@@ -164,9 +155,9 @@ class _Sources:
         return integer_word(builder.add(splat(builder, number, self.point.lanes), iota(self.point.lanes)))
 
     def load(self, slot: int, registers: Sequence[Word | None]) -> Word:
-        view = self.epilogue.kernel.loads[slot]
-        type = self.epilogue.value_types[view.value]
-        return self.epilogue.access.load(view, type, self.epilogue.tensors[slot], self.point, registers)
+        epilogue = self.epilogue
+        view, type, tensor = epilogue.kernel.loads[slot], epilogue.nest.slots[slot], epilogue.tensors[slot]
+        return epilogue.memory.load(view, type, tensor, self.point, registers)
 
     def accumulator(self, number: int) -> Word:
         assert number == 0, "a contraction has one accumulator"
@@ -177,47 +168,20 @@ class _Sources:
         return integer_word(self.epilogue.step)
 
 
-def _addresses(kernel: Kernel, code: Code) -> list[tuple[int, ...]]:
-    """Strides of all addresses and guards that a code uses."""
-    rows: list[tuple[int, ...]] = []
-    for slot in {i.imm for i in code.instructions if i.op == Op.LOAD}:
-        address = kernel.loads[slot].address
-        rows += [address.strides, *(guard.strides for guard in address.guards)]
-    return rows
-
-
-def _even_axes(kernel: Kernel, code: Code, columns: Group, out_strides: tuple[int, ...]) -> tuple[int, ...]:
+def _even_axes(nest: Nest, code: Code, columns: Group, out_strides: tuple[int, ...]) -> tuple[int, ...]:
     """The last axes of the columns that outputs, loads and guards of a code all walk as one."""
-    rows = [out_strides, *_addresses(kernel, code)]
-    indexed = {i.imm for i in code.instructions if i.op == Op.INDEX}
-    taken = [columns.axes[-1]]
+    walks = [out_strides]
+    for slot in {i.imm for i in code.instructions if i.op == Op.LOAD}:
+        address = nest.kernel.loads[slot].address
+        walks += [address.strides, *(guard.strides for guard in address.guards)]
+    indexed = {nest.axis_place[i.imm] for i in code.instructions if i.op == Op.INDEX}
+    last = columns.axes[-1]
+    taken = [last]
     extent = columns.extents[-1]
     for axis, size in zip(columns.axes[-2::-1], columns.extents[-2::-1], strict=True):
-        inner = taken[-1]
-        even = all(strides[axis] == strides[columns.axes[-1]] * extent for strides in rows)
-        if not even or axis in indexed or inner in indexed:
+        even = all(strides[axis] == strides[last] * extent for strides in walks)
+        if not even or axis in indexed or taken[0] in indexed:
             break
-        taken.append(axis)
+        taken.insert(0, axis)
         extent *= size
-    return tuple(reversed(taken))
-
-
-def _in_rows(code: Code, kernel: Kernel, rows: Group) -> frozenset[int]:
-    """Registers that may differ from row to row: those that need the total, a row's index or an element of a row."""
-    found: set[int] = set()
-    for number, instruction in enumerate(code.instructions):
-        match instruction.op:
-            case Op.ACC:
-                varies = True
-            case Op.INDEX:
-                varies = instruction.imm in rows.axes
-            case Op.LOAD:
-                address = kernel.loads[instruction.imm].address
-                walks = [address.strides, *(guard.strides for guard in address.guards)]
-                varies = any(strides[axis] for strides in walks for axis in rows.axes)
-                varies = varies or any(register in found for _, register in address.computed)
-            case _:
-                varies = any(register in found for register in instruction.args)
-        if varies:
-            found.add(number)
-    return frozenset(found)
+    return tuple(taken)

@@ -18,16 +18,13 @@ from tallystick.engine.gemm_tiles import TileFormat, microkernel
 from tallystick.engine.kernel_function import KernelFunction, Phase, declare_phase
 from tallystick.engine.target import Target
 from tallystick.engine.words import I64, Literal
-from tallystick.spec.tensors import TensorType
 
 NS_PER_VECTOR = 0.3  # one vector fused multiply-add
 PACK_NS_PER_WORD = 0.15
 
 
-def contraction_function(
-    module: ir.Module, name: str, contraction: Contraction, value_types: Sequence[TensorType], target: Target
-) -> KernelFunction:
-    """Write the phases of a contraction into a module. ``name`` prefixes every name that is this kernel's own."""
+def emit_contraction(module: ir.Module, name: str, contraction: Contraction, target: Target) -> KernelFunction:
+    """The functions of a contraction. ``name`` prefixes every name that is this kernel's own."""
     tiles = TileFormat.of(target)
     c = contraction
     blocking = choose(tiles, c.rows.size, c.columns.size, c.batch.size, c.steps.size, c.block)
@@ -37,7 +34,7 @@ def contraction_function(
         side: packer(module, f"{name}.pack.{side}", target, tiles, side, operand, blocking.chunk)
         for side, operand in operands.items()
     }
-    finish = epilogue_function(module, f"{name}.epilogue", c, value_types, target, tiles)
+    finish = epilogue_function(module, f"{name}.epilogue", c, target, tiles)
     functions = [packers[slow], packers[fast], finish, *_tile_table(module, blocking, target)]
     sizes = size_words(blocking, operands[slow].slot, operands[fast].slot)
     size_table = _table(module, f"{name}.sizes", I64, [ir.Constant(I64, size) for size in sizes])

@@ -25,6 +25,7 @@ from tallystick.engine.gemm_control import (
     i64,
     masked_gather,
     masked_load,
+    reserve,
     smaller,
     splat,
     within,
@@ -32,7 +33,7 @@ from tallystick.engine.gemm_control import (
 )
 from tallystick.engine.storage import MEMORY_TYPE, widen
 from tallystick.engine.target import Target
-from tallystick.engine.words import I1, I32, I64, Word, constant_word, splat_constant, vector
+from tallystick.engine.words import I32, I64, constant_word, splat_constant, vector
 from tallystick.spec.tensors import DType
 
 MOST_RUNS = 4  # a vector in more pieces than this is gathered
@@ -103,7 +104,7 @@ class ViewSource:
         )
         rows = -(-capacity // self.width) * self.width
         self.tables = {
-            form: builder.alloca(ir.ArrayType(I32, rows))
+            form: reserve(builder, ir.ArrayType(I32, rows))
             for form in map(self._single_form, (operand.address, *(reach for reach, _ in operand.guards)))
             if not form.is_linear
         }
@@ -124,7 +125,7 @@ class ViewSource:
         if not self.tables:
             return
         last = splat(builder, builder.trunc(self.last, I32), self.width)
-        with counted(builder, start, stop, i64(self.width), "single") as single:
+        with counted(builder, start, stop, self.width) as single:
             first = splat(builder, builder.trunc(single, I32), self.width)
             numbers = smaller(builder, builder.add(first, iota(self.width)), last)
             for form, table in self.tables.items():
@@ -218,7 +219,7 @@ class ViewSource:
 
 
 class LinearSource:
-    """A matrix in memory: unit stride over the lanes, any stride over the singles. Shared by all kernels that have one."""
+    """A matrix in memory: unit stride over the lanes, any stride over the singles."""
 
     def __init__(
         self, builder: ir.IRBuilder, target: Target, dtype: DType, over: Over, pointer: ir.Value, stride: ir.Value

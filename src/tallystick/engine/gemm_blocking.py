@@ -1,9 +1,9 @@
 """How a GEMM is cut into tasks and what memory that takes.
 
 One side of the result is *slow*, the other *fast*. A task is a block of the slow side against a block (mostly all) of
-the fast side, for all steps. It packs its block of the slow operand, a chunk of steps at a time, small enough to stay in
-the second-level cache while panels of the fast operand stream past. The fast operand is packed once for all tasks by a
-phase of its own, or, where that gains nothing, by each task.
+the fast side, for all steps. It packs its block of the slow operand, a chunk of steps at a time, small enough to stay
+in the second-level cache while panels of the fast operand stream past. The fast operand is packed once for all tasks by
+a phase of its own, or, where that gains nothing, by each task.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class Blocking:
     def totals_bytes(self) -> int:
         """Of the totals kept between chunks; one tile if there is only one chunk."""
         kept = 1 if self.chunks == 1 else self.slow.most_tiles(self.tiles) * self.fast.most_tiles(self.tiles)
-        return kept * self.tiles.nbytes + self.tiles.lanes * 4  # a vector may be read across a tile's last row
+        nbytes = kept * self.tiles.nbytes + self.tiles.lanes * 4  # a vector may be read across a tile's last row
+        return -(-nbytes // 64) * 64
 
     @property
     def scratch_bytes(self) -> int:

@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from tallystick.engine import arithmetic
+from tallystick.engine.loops import Loop, i64
 from tallystick.engine.words import F32, I1, I32, I64, Converter, Literal, lanes_of, vector
 
 POINTER = ir.PointerType()
-
-
-def i64(value: int) -> ir.Constant:
-    return ir.Constant(I64, value)
 
 
 def i32(value: int) -> ir.Constant:
@@ -32,25 +29,18 @@ def advance(builder: ir.IRBuilder, pointer: ir.Value, elements: ir.Value, type: 
 
 
 @contextmanager
-def counted(
-    builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value, name: str = "i"
-) -> Iterator[ir.Value]:
-    """``for i in range(start, stop, step)`` with a positive step; the body is what is written inside."""
-    function = builder.function
-    before = builder.block
-    head = function.append_basic_block(f"{name}.head")
-    body = function.append_basic_block(f"{name}.body")
-    done = function.append_basic_block(f"{name}.done")
-    builder.branch(head)
-    builder.position_at_end(head)
-    index = builder.phi(start.type, name)
-    index.add_incoming(start, before)
-    builder.cbranch(builder.icmp_signed("<", index, stop), body, done)
-    builder.position_at_end(body)
-    yield index
-    index.add_incoming(builder.add(index, step), builder.block)
-    builder.branch(head)
-    builder.position_at_end(done)
+def counted(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int = 1) -> Iterator[ir.Value]:
+    """``for i in range(start, stop, step)``; the body is what is written inside."""
+    loop = Loop(builder, start, stop, step)
+    yield loop.index
+    loop.close()
+
+
+def reserve(builder: ir.IRBuilder, type: ir.Type) -> ir.Value:
+    """Memory on the stack of the function being built."""
+    pointer = builder.alloca(type)
+    pointer.type = POINTER  # llvmlite would give it a typed one, which takes nothing but that type
+    return pointer
 
 
 def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:

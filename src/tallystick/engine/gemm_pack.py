@@ -100,10 +100,10 @@ def pack_along(frame: PackFrame, source: Source[L, S]) -> None:
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
     source.prepare(frame.k, end)
-    with counted(builder, frame.tile_lo, frame.tile_hi, i64(1), "tile") as tile:
+    with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
         start, stop, panel = frame.place(tile)
         groups = [source.lanes(builder.add(start, i64(offset)), stop) for offset in range(0, frame.pitch, lanes)]
-        with counted(builder, frame.k, end, i64(1), "k") as k:
+        with counted(builder, frame.k, end) as k:
             single = source.single(k)
             row = advance(builder, panel, builder.mul(builder.sub(k, frame.k), i64(frame.pitch)))
             words = [source.load(group, single) for group in groups]
@@ -117,10 +117,10 @@ def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
     used = frame.format.rows if frame.side == "rows" else frame.pitch
-    with counted(builder, frame.tile_lo, frame.tile_hi, i64(1), "tile") as tile:
+    with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
         start, stop, panel = frame.place(tile)
         source.prepare(start, stop)
-        with counted(builder, i64(0), frame.steps, i64(lanes), "k") as k:
+        with counted(builder, i64(0), frame.steps, lanes) as k:
             along = source.lanes(builder.add(frame.k, k), end)
             row = advance(builder, panel, builder.mul(k, i64(frame.pitch)))
             for offset in range(0, used, lanes):
@@ -184,7 +184,8 @@ def _transposed_quarters(
         return [4 * quarter + word for quarter in quarters for word in range(4)]
 
     if count == 2:
-        return [shuffle(*vectors, words([0, 2])), shuffle(*vectors, words([1, 3]))]
+        a, b = vectors
+        return [shuffle(a, b, words([0, 2])), shuffle(a, b, words([1, 3]))]
     assert count == 4, "vectors have 1, 2 or 4 quarters"
     a, b, c, d = vectors
     even_ab, odd_ab = shuffle(a, b, words([0, 2, 4, 6])), shuffle(a, b, words([1, 3, 5, 7]))

@@ -58,18 +58,13 @@ def size_words(blocking: Blocking, slow_operand: int, fast_operand: int) -> list
         "in_advance": int(b.in_advance),
         "merge_mode": CONTINUE if b.block >= b.steps else MERGE,
         "tile_pitch": 0 if one_tile else b.tiles.nbytes,
-        "slow_at": round_to_line(b.totals_bytes),
-        "fast_at": round_to_line(b.totals_bytes) + b.slow_bytes,
+        "slow_at": b.totals_bytes,
+        "fast_at": b.totals_bytes + b.slow_bytes,
         "pack_groups": b.pack_groups,
         "slow_operand": slow_operand,
         "fast_operand": fast_operand,
     }
     return [values[name] for name in SIZES]
-
-
-def round_to_line(nbytes: int) -> int:
-    """Up to a multiple of 64 bytes."""
-    return -(-nbytes // 64) * 64
 
 
 class Frame:
@@ -155,7 +150,7 @@ def pack_function(module: ir.Module, tiles: TileFormat, slow: Side) -> ir.Functi
         return known
     frame = Frame(module, name, tiles, slow)
     builder = frame.builder
-    with counted(builder, frame.task_lo, frame.task_hi, i64(1), "task") as task:
+    with counted(builder, frame.task_lo, frame.task_hi) as task:
         group = builder.urem(task, frame["pack_groups"])
         slot = builder.udiv(task, frame["pack_groups"])
         block = builder.urem(slot, frame["fast_blocks"])
@@ -184,7 +179,7 @@ def run_function(module: ir.Module, tiles: TileFormat, slow: Side) -> ir.Functio
     packed_slow, packed_fast = builder.alloca(I64), builder.alloca(I64)  # which block lies in the scratch now
     builder.store(i64(-1), packed_slow)
     builder.store(i64(-1), packed_fast)
-    with counted(builder, frame.task_lo, frame.task_hi, i64(1), "task") as task:
+    with counted(builder, frame.task_lo, frame.task_hi) as task:
         fast = builder.urem(task, frame["fast_blocks"])
         batch_slow = builder.udiv(task, frame["fast_blocks"])
         slow_block = builder.urem(batch_slow, frame["slow_blocks"])
@@ -192,7 +187,7 @@ def run_function(module: ir.Module, tiles: TileFormat, slow: Side) -> ir.Functio
         batch_fast = builder.add(builder.mul(batch, frame["fast_blocks"]), fast)
         slow_range, fast_range = frame.block("slow", slow_block), frame.block("fast", fast)
         slow_panels = advance(builder, frame.scratch, frame["slow_at"], I8)
-        with counted(builder, i64(0), frame["chunks"], i64(1), "chunk") as chunk:
+        with counted(builder, i64(0), frame["chunks"]) as chunk:
             k = builder.mul(chunk, frame["chunk"])
             steps = smaller(builder, frame["chunk"], builder.sub(frame["steps"], k))
             _pack_unless_there(frame, "slow", batch, batch_slow, packed_slow, slow_range, k, steps, slow_panels)
@@ -271,10 +266,10 @@ def _multiply(
         first = tile_start(builder, tiles, side, extent, count, tile)
         return first, builder.sub(tile_start(builder, tiles, side, extent, count, builder.add(tile, i64(1))), first)
 
-    with counted(builder, i64(0), fast[2], i64(1), "fast") as fast_tile:
+    with counted(builder, i64(0), fast[2]) as fast_tile:
         fast_first, fast_size = tile_range(frame.fast_side, extents[1], fast[2], fast_tile)
         fast_panel = advance(builder, fast_panels, builder.mul(fast_tile, fast_bytes), I8)
-        with counted(builder, i64(0), slow[2], i64(1), "slow") as slow_tile:
+        with counted(builder, i64(0), slow[2]) as slow_tile:
             slow_first, slow_size = tile_range(frame.slow_side, extents[0], slow[2], slow_tile)
             slow_panel = advance(builder, slow_panels, builder.mul(slow_tile, slow_bytes), I8)
             number = builder.add(builder.mul(fast_tile, slow[2]), slow_tile)
@@ -303,8 +298,11 @@ def _tile(
     vectors = builder.udiv(builder.add(columns, i64(tiles.lanes - 1)), i64(tiles.lanes))
     place = builder.add(builder.mul(builder.sub(rows, i64(1)), i64(tiles.vectors)), builder.sub(vectors, i64(1)))
     tile = frame.function_at(builder.add(place, i64(TILES)))
-    with counted(builder, i64(0), steps, frame["block"], "k") as k:
-        count = smaller(builder, frame["block"], builder.sub(steps, k))
+    size = frame["block"]
+    blocks = builder.udiv(builder.sub(builder.add(steps, size), i64(1)), size)
+    with counted(builder, i64(0), blocks) as block:
+        k = builder.mul(block, size)
+        count = smaller(builder, size, builder.sub(steps, k))
         fresh = builder.icmp_unsigned("==", builder.or_(chunk, k), i64(0))
         mode = builder.select(fresh, i32(FRESH), builder.trunc(frame["merge_mode"], I32))
         a_start = advance(builder, a, builder.mul(k, i64(tiles.row_pitch)))
