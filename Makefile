@@ -28,7 +28,7 @@ test-all: $(VENV)/.dev  ## all tests
 check: $(VENV)/.dev  ## format, lint, types, layers, file sizes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_file_sizes.py
 
