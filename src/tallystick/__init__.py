@@ -1,1 +1,123 @@
-"""Machine learning on computers you do not trust, with every float accountable."""
+"""Machine learning on computers you do not trust, with every float accountable.
+
+    import tallystick as ts
+
+    job = ts.TrainingJob(model=..., loss=..., optimizer=ts.optim.AdamW(lr=3e-4), data={...}, batch_size=64, steps=2000)
+    run = job.run("runs/mine")
+    ts.verify("runs/mine/receipt.json", sample=0.05)
+
+Names are imported when they are first used, so that importing the package is quick, and checking a receipt needs
+neither PyTorch nor, until it re-runs something, a compiler.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    __version__: str
+    from tallystick.capture import capture_training, optim
+    from tallystick.engine import Engine, Target
+    from tallystick.errors import (
+        CaptureError,
+        DecodingError,
+        IntegrityError,
+        JobError,
+        ProgramError,
+        ProtocolError,
+        ReceiptError,
+        ResourceError,
+        TallystickError,
+        UsageError,
+        VerificationFailed,
+    )
+    from tallystick.ir.captured import Captured
+    from tallystick.job import (
+        Job,
+        Manifest,
+        Progress,
+        Receipt,
+        Run,
+        TrainingJob,
+        VerificationReport,
+        load_receipt,
+        verify,
+    )
+
+_HOMES = {
+    "tallystick.capture": ("capture_training",),
+    "tallystick.engine": ("Engine", "Target"),
+    "tallystick.errors": (
+        "CaptureError",
+        "DecodingError",
+        "IntegrityError",
+        "JobError",
+        "ProgramError",
+        "ProtocolError",
+        "ReceiptError",
+        "ResourceError",
+        "TallystickError",
+        "UsageError",
+        "VerificationFailed",
+    ),
+    "tallystick.ir.captured": ("Captured",),
+    "tallystick.job": (
+        "Job",
+        "Manifest",
+        "Progress",
+        "Receipt",
+        "Run",
+        "TrainingJob",
+        "VerificationReport",
+        "load_receipt",
+        "verify",
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CaptureError",
+    "Captured",
+    "DecodingError",
+    "Engine",
+    "IntegrityError",
+    "Job",
+    "JobError",
+    "Manifest",
+    "ProgramError",
+    "Progress",
+    "ProtocolError",
+    "Receipt",
+    "ReceiptError",
+    "ResourceError",
+    "Run",
+    "TallystickError",
+    "Target",
+    "TrainingJob",
+    "UsageError",
+    "VerificationFailed",
+    "VerificationReport",
+    "capture_training",
+    "load_receipt",
+    "optim",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name == "optim":
+        value: Any = import_module("tallystick.capture.optim")
+    elif name == "__version__":
+        value = import_module("importlib.metadata").version("tallystick")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module 'tallystick' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -49,6 +49,11 @@ class Blobs:
     def __contains__(self, digest: bytes) -> bool:
         return self.path(digest).is_file()
 
+    def has(self, digest: bytes, nbytes: int) -> bool:
+        """Whether there is a file of this size for a digest. Its content is not looked at."""
+        path = self.path(digest)
+        return path.is_file() and path.stat().st_size == nbytes
+
     def digests(self) -> set[bytes]:
         """The digests there are files for. The files' content is not looked at."""
         if not self.folder.is_dir():

@@ -1,0 +1,38 @@
+"""Trained weights back into a torch module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from tallystick.errors import JobError
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy weights into a module's parameters and buffers, by name; tied parameters have one name.
+
+    bfloat16 weights come as their bits (uint16). Integers are widened to the module's dtype.
+
+    Raises: JobError if names or shapes do not fit the module; the module is unchanged then.
+    """
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or unknown:
+        odd = f"the run has no {missing[0]}" if missing else f"the module has no {unknown[0]}"
+        raise JobError(f"these weights belong to another model: {odd}. Give the module that was trained.")
+    for name, tensor in own.items():
+        if tuple(tensor.shape) != weights[name].shape:
+            raise JobError(
+                f"these weights belong to another model: {name} has shape {tuple(tensor.shape)} in the module and "
+                f"{weights[name].shape} in the run. Give the module that was trained."
+            )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            array = np.array(weights[name])
+            if array.dtype == np.uint16:
+                tensor.copy_(torch.from_numpy(array.view(np.int16)).view(torch.bfloat16))
+            else:
+                tensor.copy_(torch.from_numpy(array))

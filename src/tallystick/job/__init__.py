@@ -1,0 +1,26 @@
+"""Jobs on one machine: run, resume, sign, verify."""
+
+from tallystick.job.job import Job
+from tallystick.job.manifest import Manifest
+from tallystick.job.progress import Progress
+from tallystick.job.receipt import Receipt, load_receipt
+from tallystick.job.report import Finding, VerificationReport
+from tallystick.job.run import Run
+from tallystick.job.signing import SigningKey, signing_key
+from tallystick.job.training import TrainingJob
+from tallystick.job.verification import verify
+
+__all__ = [
+    "Finding",
+    "Job",
+    "Manifest",
+    "Progress",
+    "Receipt",
+    "Run",
+    "SigningKey",
+    "TrainingJob",
+    "VerificationReport",
+    "load_receipt",
+    "signing_key",
+    "verify",
+]

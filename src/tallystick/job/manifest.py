@@ -1,0 +1,114 @@
+"""Manifests: what a job is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import FailFast, Field, model_validator
+
+from tallystick.job.documents import MAX_SEGMENTS, MAX_SLOTS, MAX_STEPS, Count, Document, HexDigest, Name
+from tallystick.spec.digests import manifest_id
+from tallystick.spec.tensors import DType, TensorType
+
+LOSS_SLOT = "record.loss"
+"""The slot in which element s is the loss of step s."""
+
+DTypeName = Literal["f32", "i32", "u8", "i8", "bool", "bf16", "f16"]
+
+
+class SlotFact(Document):
+    """What a slot of the state is called, and its type."""
+
+    name: Name
+    dtype: DTypeName
+    shape: Annotated[tuple[Count, ...], Field(max_length=8)]
+
+    @classmethod
+    def of(cls, name: str, type: TensorType) -> Self:
+        return cls(name=name, dtype=dtype_name(type.dtype), shape=type.shape)
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(DType[self.dtype.upper()], self.shape)
+
+
+class ConstantFact(SlotFact):
+    """A constant, with the tensor digest that its file is named by."""
+
+    digest: HexDigest
+
+
+class ProgramFact(Document):
+    """The program: its root is what binds it, the rest is for people."""
+
+    root: HexDigest
+    bytes: Count
+    kernels: Count
+    work_per_step: Count
+
+
+class Manifest(Document):
+    """A job: a program, its constants, its start state, a number of steps, and how they are cut into segments.
+
+    Nothing in it depends on the machine: everybody who describes the same job gets the same id.
+    """
+
+    format: Literal["tallystick.manifest/1"] = "tallystick.manifest/1"
+    name: Name
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    segment_steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    program: ProgramFact
+    constants_root: HexDigest
+    start_root: HexDigest
+    constants: Annotated[tuple[ConstantFact, ...], FailFast(), Field(max_length=MAX_SLOTS)]
+    state: Annotated[tuple[SlotFact, ...], FailFast(), Field(max_length=MAX_SLOTS)]
+
+    @model_validator(mode="after")
+    def _segments_are_bounded(self) -> Self:
+        if self.segments > MAX_SEGMENTS:
+            raise ValueError(f"{self.segments} segments are more than the {MAX_SEGMENTS} allowed")
+        return self
+
+    @property
+    def id(self) -> bytes:
+        """The job's name among machines."""
+        return manifest_id(self.canonical())
+
+    @property
+    def segments(self) -> int:
+        return -(-self.steps // self.segment_steps)
+
+    def boundary_step(self, boundary: int) -> int:
+        """Steps done at a boundary: boundary 0 is the start, boundary k + 1 the end of segment k."""
+        return min(boundary * self.segment_steps, self.steps)
+
+    def slot(self, name: str) -> int | None:
+        """The number of the state slot with this name."""
+        return next((number for number, fact in enumerate(self.state) if fact.name == name), None)
+
+    def differences(self, other: Manifest) -> list[str]:
+        """The parts in which two jobs differ, in words."""
+        parts = {
+            "name": (self.name, other.name),
+            "number of steps": (self.steps, other.steps),
+            "segment length": (self.segment_steps, other.segment_steps),
+            "program": (self.program, other.program),
+            "data and other constants": (self.constants, other.constants),
+            "start state": (self.start_root, other.start_root),
+            "slots of the state": (self.state, other.state),
+        }
+        return [part for part, (mine, theirs) in parts.items() if mine != theirs]
+
+
+def dtype_name(dtype: DType) -> DTypeName:
+    """A storage type's name in documents."""
+    names: dict[DType, DTypeName] = {
+        DType.F32: "f32",
+        DType.I32: "i32",
+        DType.U8: "u8",
+        DType.I8: "i8",
+        DType.BOOL: "bool",
+        DType.BF16: "bf16",
+        DType.F16: "f16",
+    }
+    return names[dtype]

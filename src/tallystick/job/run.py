@@ -1,0 +1,101 @@
+"""Finished runs: the receipt, the trained model, the losses."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tallystick.commitment import HashlibHasher
+from tallystick.errors import JobError
+from tallystick.job.folder import RunFolder
+from tallystick.job.manifest import LOSS_SLOT, Manifest
+from tallystick.job.model_file import PREFIX
+from tallystick.job.opening import read_constant
+from tallystick.job.receipt import Receipt, load_receipt
+from tallystick.job.states import aligned
+
+
+class Run:
+    """A run folder that holds a receipt. What is read from it is checked against the receipt first.
+
+    ``start_step``  the step this process began at: 0, or more if it resumed; None for a run that was only opened
+    ``seconds``     what this process spent on it
+    """
+
+    def __init__(
+        self, folder: str | Path, module: Any = None, start_step: int | None = None, seconds: float | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.start_step = start_step
+        self.seconds = seconds
+        self._module = module
+
+    @staticmethod
+    def open(folder: str | Path) -> Run:
+        """The run in a folder. Raises: ReceiptError if there is no sound receipt."""
+        run = Run(folder)
+        _ = run.receipt
+        return run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @cached_property
+    def receipt(self) -> Receipt:
+        """The signed claim. Raises: ReceiptError if it is missing or malformed."""
+        return load_receipt(self.folder / "receipt.json")
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.receipt.manifest
+
+    @property
+    def steps(self) -> int:
+        return self.manifest.steps
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The final state: every slot by name. Raises: IntegrityError if it is missing or damaged."""
+        facts = self.manifest.state
+        names, types = [fact.name for fact in facts], [fact.type for fact in facts]
+        files = RunFolder(self.folder).state_files(types, names, HashlibHasher())
+        arrays = aligned(files.open(self.receipt.boundary_roots[-1]))
+        return dict(zip(names, arrays, strict=True))
+
+    @cached_property
+    def losses(self) -> np.ndarray | None:
+        """The loss of every step (float32), None for a program that records none. Raises: IntegrityError."""
+        found = self.state().get(LOSS_SLOT)
+        return None if found is None else np.array(found)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights by their names in PyTorch: the trained ones, buffers, and those that were frozen.
+
+        Raises: IntegrityError if a file they lie in is missing or damaged.
+        """
+        folder, hasher = RunFolder(self.folder), HashlibHasher()
+        found = {name: array for name, array in self.state().items() if name.startswith(PREFIX)}
+        for fact in self.manifest.constants:
+            if fact.name.startswith(PREFIX):
+                found[fact.name] = read_constant(folder, fact, fact.type, hasher)
+        return {name.removeprefix(PREFIX): array for name, array in found.items()}
+
+    def model(self, module: Any = None) -> Any:
+        """A torch module with the trained weights: the one given, or a copy of the one that was trained.
+
+        Raises: JobError if there is none or it has other weights, IntegrityError if a stored file is damaged.
+        """
+        if module is None:
+            if self._module is None:
+                raise JobError(
+                    "this run was opened from a folder, which holds weights and no code. Give the module they belong "
+                    "to: run.model(MyModule())"
+                )
+            module = copy.deepcopy(self._module)
+        from tallystick.capture.weights import load_weights
+
+        load_weights(module, self.weights())
+        return module

@@ -1,0 +1,98 @@
+"""Training jobs: plain PyTorch in, a trained model and a receipt out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tallystick.ir.captured import Captured
+from tallystick.job.job import DEFAULT_SEGMENT_STEPS, Job, check_name, check_steps
+from tallystick.job.progress import Listener, Reporter
+from tallystick.job.retention import KeepStates
+from tallystick.job.run import Run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingJob:
+    """Train a torch module.
+
+    ``model``          any ``nn.Module``; it is not changed
+    ``loss``           called ``loss(model, **batch)`` with the names of the data; returns a scalar tensor
+    ``optimizer``      from ``tallystick.optim``
+    ``data``           arrays by name (numpy, also memory-mapped, or torch); row i of each belongs together
+    ``batch_size``     rows per step, drawn in a fixed shuffled order
+    ``steps``          how many steps to train
+    ``segment_steps``  the state is hashed and stored every so many steps
+    ``seed``           of the order of the rows and of dropout
+    ``name``           what people call the job; the name of the model's class if it is not given
+
+    Raises: JobError for numbers that cannot be. What the model does is looked at by ``capture``.
+    """
+
+    model: Any = field(repr=False)
+    loss: Callable[..., Any] = field(repr=False)
+    optimizer: Any
+    data: Mapping[str, Any] = field(repr=False)
+    batch_size: int
+    steps: int
+    segment_steps: int = DEFAULT_SEGMENT_STEPS
+    seed: int = 0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps, self.segment_steps)
+        check_name(self.title)
+
+    @property
+    def title(self) -> str:
+        """The job's name, given or made."""
+        return type(self.model).__name__.lower() if self.name is None else self.name
+
+    def capture(self) -> Captured:
+        """The program that one training step is, with its start. Made once. Raises: CaptureError."""
+        return self._captured
+
+    def job(self) -> Job:
+        """The captured program as a job. Raises: CaptureError."""
+        return self._job
+
+    @cached_property
+    def _captured(self) -> Captured:
+        from tallystick.capture import capture_training
+
+        return capture_training(
+            model=self.model,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            data=self.data,
+            batch_size=self.batch_size,
+            steps=self.steps,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def _job(self) -> Job:
+        return Job(self._captured, self.steps, self.segment_steps, self.title)
+
+    def run(
+        self,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        resume: bool = True,
+        keep_states: KeepStates = None,
+        progress: Listener | None = None,
+    ) -> Run:
+        """Capture and train; see ``Job.run``. ``Run.model()`` is a copy of ``model`` with the trained weights."""
+        Reporter(progress, self.steps).tell("capture")
+        return self.job().run(
+            folder,
+            threads=threads,
+            resume=resume,
+            keep_states=keep_states,
+            progress=progress,
+            module=self.model,
+        )

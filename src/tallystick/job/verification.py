@@ -1,0 +1,119 @@
+"""Verifying a receipt: look at every file, then run segments again and compare bits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tallystick.commitment import HashlibHasher
+from tallystick.errors import JobError
+from tallystick.job.checks import Checked, check_folder
+from tallystick.job.folder import RunFolder
+from tallystick.job.model_check import check_model
+from tallystick.job.progress import Listener, Reporter
+from tallystick.job.receipt import load_receipt, receipt_path
+from tallystick.job.replay import Replay, segments_to_run
+from tallystick.job.report import Finding, VerificationReport, miss_probability
+
+
+def verify(
+    receipt: str | Path,
+    *,
+    sample: float = 0.05,
+    full: bool = False,
+    threads: int | None = None,
+    seed: int | None = None,
+    progress: Listener | None = None,
+) -> VerificationReport:
+    """Check a receipt and the run folder it lies in.
+
+    The document, the signature and every file are always checked. ``sample`` is the share of segments that are drawn
+    and run again (at least one), ``full`` runs all. Without a ``seed`` the draw comes from the operating system, so
+    that nobody can know it in advance.
+
+    Returns what was found. Raises: ReceiptError if there is no receipt that can be read; JobError if a file cannot be
+    read; ResourceError if the program does not fit this machine.
+    """
+    if not 0 < sample <= 1:
+        raise JobError(f"sample={sample}: give a share of the segments above 0 and at most 1, such as 0.05")
+    began = time.monotonic()
+    path = receipt_path(receipt)
+    document = load_receipt(path)
+    manifest, folder, hasher = document.manifest, RunFolder(path.parent), HashlibHasher()
+    Reporter(progress, manifest.steps, manifest.segments).tell("check")
+    found = check_folder(folder, document, hasher)
+    check_model(folder, found)
+    sampled = list(range(manifest.segments)) if full else draw(manifest.segments, sample, seed)
+    checked = replay(folder, found, sampled, threads, progress)
+    return VerificationReport(
+        receipt=str(path),
+        name=manifest.name,
+        worker=document.worker,
+        manifest_id=manifest.id.hex(),
+        steps=manifest.steps,
+        segments=manifest.segments,
+        sampled=tuple(sampled),
+        checked=tuple(checked),
+        miss_probability=miss_probability(1, len(sampled), manifest.segments),
+        findings=tuple(found.findings),
+        seconds=time.monotonic() - began,
+    )
+
+
+def draw(segments: int, share: float, seed: int | None) -> list[int]:
+    """Different segments at random, in ascending order."""
+    source = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a seed asks for a fixed draw
+    count = min(segments, max(1, round(share * segments)))
+    return sorted(source.sample(range(segments), count))
+
+
+def replay(
+    folder: RunFolder, found: Checked, sampled: Sequence[int], threads: int | None, progress: Listener | None
+) -> list[int]:
+    """Run the drawn segments, and those that lead to damaged states; returns the segments that were compared."""
+    manifest = found.receipt.manifest
+    damaged = [boundary for boundary, state in found.states.items() if state.damage is not None]
+    located: set[int] = set()
+    checked: list[int] = []
+    runnable = found.program is not None and found.constants is not None
+    if runnable and len(found.receipt.roots) == manifest.segments:
+        targets = [*(segment + 1 for segment in sampled), *(b for b in damaged if b > 0)]
+        segments = segments_to_run(targets, found.intact)
+        if segments:
+            again = make_replay(folder, found, segments, threads, progress)
+            again.run(segments)
+            located, checked = again.located, again.checked
+    for boundary in damaged:
+        if boundary not in located:
+            found.findings.append(damaged_state(folder, found, boundary))
+    return checked
+
+
+def make_replay(
+    folder: RunFolder, found: Checked, segments: Sequence[int], threads: int | None, progress: Listener | None
+) -> Replay:
+    """Compile the program for running these segments."""
+    from tallystick.engine import Engine
+
+    manifest = found.receipt.manifest
+    steps = sum(manifest.boundary_step(segment + 1) - manifest.boundary_step(segment) for segment in segments)
+    reporter = Reporter(progress, steps, len(segments))
+    reporter.tell("compile")
+    assert found.program is not None, "the caller has checked it"
+    return Replay(folder, found, Engine(found.program, threads=threads), HashlibHasher(), reporter)
+
+
+def damaged_state(folder: RunFolder, found: Checked, boundary: int) -> Finding:
+    """A damaged state whose true content is not known here."""
+    examined, path = found.states[boundary], folder.states.path(found.receipt.boundary_roots[boundary])
+    when = f"after segment {boundary - 1}" if boundary else "at the start"
+    names = [found.receipt.manifest.state[slot].name for slot in examined.slots]
+    return Finding(
+        kind="state",
+        file=str(path),
+        message=f"{path}: the stored state {when} cannot be used: {examined.damage}",
+        segment=boundary - 1 if boundary else None,
+        slot=names[0] if names else None,
+    )
