@@ -13,8 +13,10 @@ from torch import fx
 
 from tallystick.capture.affine import Bound, identity
 from tallystick.capture.broadcast import aligned, broadcast_shape
-from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.dtypes import FLOATS
+from tallystick.capture.graph import FoldSpec, Map, Node, Scatter, TensorGraph
 from tallystick.capture.points import Point, dim_forms
+from tallystick.capture.rounding import round_bfloat16, round_float16
 from tallystick.capture.views import Axes, TensorView, whole
 from tallystick.ir.builder import CodeBuilder, Register, float_word
 from tallystick.spec.tensors import DType
@@ -40,12 +42,17 @@ class Lowering:
         assert self.node is not None, "an operator is being lowered"
         return self.node.meta["val"]
 
+    @property
+    def line(self) -> str:
+        """The user's line being lowered, for errors."""
+        assert self.node is not None, "an operator is being lowered"
+        return self.node.meta.get("source") or str(self.node.target)
+
     # SOURCES
     def word(self, dtype: DType, word: int, shape: Sequence[int] = ()) -> TensorView:
         """A tensor with the same word everywhere."""
-        scalar = self.graph.scalars.word(word)
-        node = self.graph.add(Map(scalar), dtype, ())
-        return whole(self.graph, node, ()).expand(shape)
+        point, _ = self._point(())
+        return self._map_node(dtype, point, point.word(word), ()).expand(shape)
 
     def full(self, dtype: DType, value: float, shape: Sequence[int] = ()) -> TensorView:
         """A tensor with the same number everywhere, rounded to the dtype."""
@@ -55,8 +62,8 @@ class Lowering:
     def map(self, dtype: DType, function: MapFunction, *operands: TensorView) -> TensorView:
         """function(point, element of each operand) at every point of the shape the operands broadcast to.
 
-        The function returns the element's word: a binary32 for float dtypes, an integer for the others (which is cut
-        to 8 bits for u8 and i8, and must be 0 or 1 for bool).
+        The function returns the element's word: a binary32 for float dtypes, an integer for the others. It is rounded
+        or cut as the dtype needs; for bool every word that is not 0 is true.
         """
         shape = broadcast_shape([operand.shape for operand in operands])
         views = aligned(operands, shape)
@@ -73,12 +80,27 @@ class Lowering:
         return self._map_node(dtype, point, function(point), dims)
 
     def _map_node(self, dtype: DType, point: Point, scalar: Register, dims: tuple[Axes, ...]) -> TensorView:
-        if dtype is DType.U8:
-            scalar = point.and_(scalar, point.word(0xFF))
-        elif dtype is DType.I8:
-            scalar = point.ashr(point.shl(scalar, point.word(24)), point.word(24))
+        scalar = self._narrowed(dtype, point, scalar)
         node = self.graph.add(Map(scalar), dtype, [extent for axes in dims for extent in axes])
         return whole(self.graph, node, dims)
+
+    def _narrowed(self, dtype: DType, point: Point, scalar: Register) -> Register:
+        """The word that storing and loading would make of it: a value is the same whether it is stored or not."""
+        read = self.graph.scalars.read_of(scalar)
+        if read is not None and read.dtype is dtype:
+            return scalar
+        match dtype:
+            case DType.BF16:
+                return round_bfloat16(point, scalar)
+            case DType.F16:
+                return round_float16(point, scalar)
+            case DType.U8:
+                return point.and_(scalar, point.word(0xFF))
+            case DType.I8:
+                return point.ashr(point.shl(scalar, point.word(24)), point.word(24))
+            case DType.BOOL if not self.graph.scalars.is_truth(scalar):
+                return point.truth(scalar)
+        return scalar
 
     def _point(self, dims: Sequence[Axes]) -> tuple[Point, int]:
         forms, axes = dim_forms(dims)
@@ -116,6 +138,10 @@ class Lowering:
         place = {d: i for i, d in enumerate([*kept, *reduce])}
         point = Point(self.graph.scalars, [forms[place[d]] for d in range(len(shape))], axes)
         words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in permuted]
+        if all(not axes for axes in reduce_dims):  # one step from the start
+            start = tuple(point.word(word) for word in init)
+            scalars = body(point, start, *words)
+            return [self._map_node(dtype, point, s, out_dims) for dtype, s in zip(dtypes, scalars, strict=True)]
         accumulators = tuple(point.acc(k) for k in range(len(init)))
         other = tuple(point.acc(len(init) + k) for k in range(len(init)))
         spec = FoldSpec(
@@ -127,8 +153,7 @@ class Lowering:
             body=tuple(body(point, accumulators, *words)),
             merge=tuple(merge(point, accumulators, other)),
         )
-        nodes = [self.graph.add(Fold(spec, k), dtype, spec.out_extents) for k, dtype in enumerate(dtypes)]
-        return [whole(self.graph, node, out_dims) for node in nodes]
+        return [whole(self.graph, node, out_dims) for node in self.graph.fold(spec, dtypes)]
 
     def sum(self, view: TensorView, reduce: Sequence[int]) -> TensorView:
         """Sum of a float tensor over dimensions, which disappear."""
@@ -149,6 +174,8 @@ class Lowering:
         axes = len(a.axes)
         point, _ = self._point(a.dims)
         words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in (a, b)]
+        if all(not axes for axes in a.dims[kept:]):
+            return self._map_node(DType.F32, point, point.ffma(words[0], words[1], point.word(0)), a.dims[:kept])
         spec = FoldSpec(
             out_extents=tuple(extent for dim in a.dims[:kept] for extent in dim),
             reduce_extents=tuple(extent for dim in a.dims[kept:] for extent in dim),
@@ -159,7 +186,7 @@ class Lowering:
             merge=(point.fadd(point.acc(0), point.acc(1)),),
             contraction=True,
         )
-        node = self.graph.add(Fold(spec, 0), DType.F32, spec.out_extents)
+        (node,) = self.graph.fold(spec, [DType.F32])
         return whole(self.graph, node, a.dims[:kept])
 
     def scan(
@@ -193,8 +220,7 @@ class Lowering:
             merge=accumulators,
             scan=True,
         )
-        extents = spec.out_extents + spec.reduce_extents
-        nodes = [self.graph.add(Fold(spec, k), dtype, extents) for k, dtype in enumerate(dtypes)]
+        nodes = self.graph.fold(spec, dtypes)
         back = [order.index(d) for d in range(len(shape))]
         return [whole(self.graph, node, dims).permute(back) for node in nodes]
 
@@ -270,14 +296,7 @@ def fold_order(views: Sequence[TensorView], reduce: Sequence[int]) -> tuple[int,
 
 
 def constant_word(dtype: DType, value: float) -> int:
-    """The word that a Python number has in a dtype."""
-    if dtype in (DType.F32, DType.BF16, DType.F16):
+    """The word of a Python number, before it is narrowed to the dtype."""
+    if dtype in FLOATS:
         return float_word(float(value))
-    if dtype is DType.BOOL:
-        return int(bool(value))
-    word = int(value) & 0xFFFFFFFF
-    if dtype is DType.U8:
-        return word & 0xFF
-    if dtype is DType.I8:
-        return (word & 0xFF) | (0xFFFFFF00 if word & 0x80 else 0)
-    return word
+    return int(bool(value)) if dtype is DType.BOOL else int(value) & 0xFFFFFFFF

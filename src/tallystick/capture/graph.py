@@ -92,8 +92,7 @@ class Node:
     kind: Kind
     dtype: DType
     extents: tuple[int, ...]
-    sources: set[str] = field(default_factory=set)
-    stored: bool = False  # has to be in memory whatever fusion would like
+    sources: dict[str, None] = field(default_factory=dict)  # the user's lines, in order
 
     @property
     def elements(self) -> int:
@@ -108,28 +107,36 @@ class TensorGraph:
         self.nodes: list[Node] = []
         self.source = ""  # of the operator being lowered
         self._known: dict[tuple[Kind, DType, tuple[int, ...]], Node] = {}
+        self._specs: dict[FoldSpec, FoldSpec] = {}
 
     def add(self, kind: Kind, dtype: DType, extents: Sequence[int]) -> Node:
         """A node of this kind; the one already there if it is equal."""
         key = (kind, dtype, tuple(extents))
         node = self._known.get(key)
         if node is None:
-            node = Node(len(self.nodes), kind, dtype, tuple(extents))
-            self.nodes.append(node)
-            self._known[key] = node
+            node = self._known[key] = self.fresh(kind, dtype, extents)
         if self.source:
-            node.sources.add(self.source)
+            node.sources[self.source] = None
         return node
 
-    def store(self, node: Node) -> None:
-        """Require a node to be in memory."""
-        node.stored = True
+    def fresh(self, kind: Kind, dtype: DType, extents: Sequence[int]) -> Node:
+        """A node of its own, even if an equal one is there."""
+        node = Node(len(self.nodes), kind, dtype, tuple(extents))
+        self.nodes.append(node)
+        if self.source:
+            node.sources[self.source] = None
+        return node
+
+    def fold(self, spec: FoldSpec, dtypes: Sequence[DType]) -> list[Node]:
+        """The nodes of a reduction, one per accumulator; equal reductions share one spec object."""
+        spec = self._specs.setdefault(spec, spec)
+        extents = spec.out_extents + (spec.reduce_extents if spec.scan else ())
+        return [self.add(Fold(spec, k), dtype, extents) for k, dtype in enumerate(dtypes)]
 
     def flat(self, node: Node) -> Node:
         """The elements of a node as one axis; the node is stored."""
         if isinstance(node.kind, Flat):
             return node
-        self.store(node)
         return self.add(Flat(node.number), node.dtype, (node.elements,))
 
     def linear(self, node: Node, index: Sequence[Affine], axes: int) -> Affine:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tallystick.capture.affine import Affine, Bound, Scalar, constant
+from tallystick.capture.dtypes import FLOATS
 from tallystick.ir.builder import CodeBuilder
 from tallystick.spec.instructions import FLOAT_RESULT, SOURCES, Instruction, Op, compute, signed
 from tallystick.spec.tensors import DType
 
 ONE = 0x3F800000
 MINUS_ZERO = 0x80000000
-FLOATS = frozenset({DType.F32, DType.BF16, DType.F16})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,9 @@ class ScalarGraph(CodeBuilder):
                 return self.word(0) if op is Op.AND else x
             case Op.AND | Op.OR | Op.XOR if words[0] == 0:
                 return self.word(0) if op is Op.AND else y
-            case Op.AND if words[1] == 1 and self._is_truth(x):
+            case Op.AND if words[1] == 1 and self.is_truth(x):
                 return x
-            case Op.AND if words[0] == 1 and self._is_truth(y):
+            case Op.AND if words[0] == 1 and self.is_truth(y):
                 return y
         return None
 
@@ -199,9 +199,22 @@ class ScalarGraph(CodeBuilder):
             return read.dtype in FLOATS
         return instruction.op in FLOAT_RESULT
 
-    def _is_truth(self, scalar: Scalar) -> bool:
+    def is_truth(self, scalar: Scalar) -> bool:
         """Whether the word is certainly 0 or 1."""
-        return self.instructions[scalar].op in (Op.FLT, Op.FLE, Op.FEQ, Op.ILT, Op.ULT, Op.IEQ)
+        instruction = self.instructions[scalar]
+        match instruction.op:
+            case Op.FLT | Op.FLE | Op.FEQ | Op.ILT | Op.ULT | Op.IEQ:
+                return True
+            case Op.CONST:
+                return instruction.imm in (0, 1)
+            case Op.LOAD:
+                read = self._reads[instruction.imm]
+                return read.dtype is DType.BOOL and read.fill in (0, 1)
+            case Op.AND | Op.OR | Op.XOR:
+                return all(self.is_truth(arg) for arg in instruction.args)
+            case Op.SELECT:
+                return all(self.is_truth(arg) for arg in instruction.args[1:])
+        return False
 
     # REWRITING
     def reachable(self, roots: Iterable[Scalar]) -> list[Scalar]:

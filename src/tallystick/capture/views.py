@@ -244,7 +244,7 @@ class TensorView:
             split = split_axes(view.dims[dim], wanted)
         assert split is not None, "one axis splits in any way"
         at = view._starts()[dim]
-        pieces = [(extent,) for extent in view.axes]
+        pieces: list[Axes] = [(extent,) for extent in view.axes]
         pieces[at : at + len(view.dims[dim])] = split[0]
         return view._split(pieces, (*view.dims[:dim], wanted, *view.dims[dim + 1 :]))
 

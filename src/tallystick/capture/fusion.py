@@ -1,0 +1,122 @@
+"""Choosing kernels: which nodes share one, and which are written out in their readers.
+
+Fusing never changes a bit of any stored tensor: it decides where a value is computed, not how. The moves, in order:
+
+1. A map with one reader, whose every element is used at most once there, is written out in it.
+2. A map of what another kernel makes, at the same points, joins that kernel (a fold's epilogue, a map's outputs).
+3. A map is written out in all its readers where recomputing is cheaper than memory traffic.
+4. Kernels over the same points that read the same tensors become one.
+
+Every move is checked by building the kernel, so limits of the representation are kept, and a move that would make two
+kernels need each other is not made. Ties are broken by node numbers: the result is the same in every run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from math import prod
+
+from tallystick.capture.evaluation import NotFusable
+from tallystick.capture.graph import Map
+from tallystick.capture.plan import Cluster, Plan
+
+SMALL = 4096  # points of a kernel that costs little but its start
+
+
+def fuse(plan: Plan) -> None:
+    """Make moves until none helps."""
+    dissolve_single_readers(plan)
+    merge_best(plan, can_follow)
+    dissolve_where_cheaper(plan)
+    merge_best(plan, can_follow)
+    merge_best(plan, can_join)
+    dissolve_where_cheaper(plan)
+
+
+def dissolve_single_readers(plan: Plan) -> None:
+    """Move 1, from the last node to the first, so that chains collapse into their ends."""
+    for number in sorted(plan.owner, reverse=True):
+        home = plan.owner.get(number)
+        if home is None or number in plan.forced or not isinstance(plan.graph.nodes[number].kind, Map):
+            continue
+        readers = plan.readers.get(number, set())
+        if len(readers) == 1:
+            reader = plan.clusters[next(iter(readers))]
+            if not reader.is_contraction and reader.points <= plan.graph.nodes[number].elements:
+                plan.dissolve(number)
+
+
+def dissolve_where_cheaper(plan: Plan) -> None:
+    """Move 3, until no map is left that it helps."""
+    changed = True
+    while changed:
+        changed = False
+        for number in sorted(plan.owner):
+            home = plan.owner.get(number)
+            if home is None or number in plan.forced or number not in home.outputs:
+                continue
+            if isinstance(plan.graph.nodes[number].kind, Map) and plan.readers.get(number):
+                changed |= plan.dissolve(number)
+
+
+def can_follow(plan: Plan, a: Cluster, b: Cluster) -> bool:
+    """Whether b could run at the end of a's kernel: a map that reads what a makes."""
+    return b.is_map and a.scatter is None and not a.is_scan and not b.loads.isdisjoint(a.members)
+
+
+def can_join(plan: Plan, a: Cluster, b: Cluster) -> bool:
+    """Whether a and b could run side by side: both maps, or folds over the same points in the same order."""
+    if a.is_map and b.is_map:
+        return not a.loads.isdisjoint(b.loads) or a.points <= SMALL
+    if not a.specs or not b.specs or a.is_contraction or b.is_contraction or a.is_scan or b.is_scan:
+        return False
+    same_order = (a.specs[0].lanes, a.specs[0].block) == (b.specs[0].lanes, b.specs[0].block)
+    return same_order and prod(a.reduce_extents) == prod(b.reduce_extents)
+
+
+Rule = Callable[[Plan, Cluster, Cluster], bool]
+
+
+def merge_best(plan: Plan, rule: Rule) -> None:
+    """Merge pairs of clusters that a rule allows, the one that saves most first."""
+    queue: list[tuple[float, int, int, Cluster, Cluster, Cluster]] = []
+
+    def consider(a: Cluster, b: Cluster) -> None:
+        if prod(a.out_extents) != prod(b.out_extents) or plan.makes_circle(a, b):
+            return
+        try:
+            merged = plan.merged(a, b)
+        except NotFusable:
+            return
+        saving = a.cost + b.cost - merged.cost
+        if saving > 0:
+            heapq.heappush(queue, (-saving, a.number, b.number, a, b, merged))
+
+    for a, b in candidates(plan, rule):
+        consider(a, b)
+    while queue:
+        _, _, _, a, b, merged = heapq.heappop(queue)
+        if plan.clusters.get(a.number) is not a or plan.clusters.get(b.number) is not b:
+            continue
+        if merged.outputs != plan.wanted_outputs(merged.members, [a.number, b.number]) or plan.makes_circle(a, b):
+            consider(a, b)
+            continue
+        plan.replace(a, b, merged)
+        for pair in candidates(plan, rule, merged):
+            consider(*pair)
+
+
+def candidates(plan: Plan, rule: Rule, only: Cluster | None = None) -> list[tuple[Cluster, Cluster]]:
+    """Ordered pairs of clusters with as many points that a rule allows; only those with one cluster, if given."""
+    groups: dict[int, list[Cluster]] = {}
+    for cluster in plan.clusters.values():
+        groups.setdefault(prod(cluster.out_extents), []).append(cluster)
+    found: list[tuple[Cluster, Cluster]] = []
+    for _, group in sorted(groups.items()):
+        group.sort(key=lambda cluster: cluster.number)
+        for a in group:
+            for b in group:
+                if a is not b and (only is None or only is a or only is b) and rule(plan, a, b):
+                    found.append((a, b))
+    return found

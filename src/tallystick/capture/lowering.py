@@ -1,0 +1,227 @@
+"""From a traced graph of ATen operators to a program."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+
+from tallystick.capture.context import Lowering
+from tallystick.capture.dtypes import storage_dtype
+from tallystick.capture.evaluation import NotFusable
+from tallystick.capture.fusion import fuse
+from tallystick.capture.graph import Flat, Fold, Input, Map, Node, Scatter, TensorGraph
+from tallystick.capture.kernel_builder import build_kernel
+from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
+from tallystick.capture.plan import Cluster, Plan
+from tallystick.capture.registry import lowerings
+from tallystick.capture.views import TensorView, single_axes, whole
+from tallystick.errors import CaptureError
+from tallystick.spec.kernels import Kernel
+from tallystick.spec.programs import Program
+from tallystick.spec.tensors import TensorType
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a placeholder of the graph reads: a state slot, a constant, or (type None) the step number."""
+
+    type: TensorType | None
+    is_state: bool = False
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program, and for every kernel the user's lines it came from."""
+
+    program: Program
+    sources: list[str]
+
+
+def lower(graph: fx.Graph, slots: Sequence[Slot], fused: bool = True) -> Lowered:
+    """The program of a pure graph with one placeholder per slot (states, constants, the step) and one output per state.
+
+    Raises: CaptureError for an operator that has no lowering.
+    """
+    tensors = TensorGraph()
+    results = lower_operators(tensors, graph, slots)
+    states = [slot.type for slot in slots if slot.type is not None and slot.is_state]
+    constants = [slot.type for slot in slots if slot.type is not None and not slot.is_state]
+    assert len(results) == len(states), "one result per state slot"
+    roots = claim_roots(tensors, results, states, states + constants)
+    plan = make_plan(tensors, roots, fused)
+    kernels, sources, values = emit(plan, len(states) + len(constants))
+    next_state = tuple(values[node.number] for node, _ in roots)
+    return Lowered(Program(tuple(states), tuple(constants), tuple(kernels), next_state), sources)
+
+
+# OPERATORS
+def lower_operators(tensors: TensorGraph, graph: fx.Graph, slots: Sequence[Slot]) -> list[TensorView]:
+    """Describe every operator in the tensor graph; returns the graph's results."""
+    context = Lowering(tensors)
+    known = lowerings()
+    made: dict[fx.Node, Any] = {}
+    placeholders = iter(slots)
+    value = 0
+
+    def argument(item: fx.Node) -> Any:
+        return made[item]
+
+    for node in graph.nodes:
+        tensors.source = node.meta.get("source") or ""
+        if node.op == "placeholder":
+            slot = next(placeholders)
+            made[node] = step_number(context, node) if slot.type is None else input_view(tensors, slot.type, value)
+            value += slot.type is not None
+        elif node.op == "call_function":
+            args = fx.map_arg(node.args, argument)
+            kwargs = fx.map_arg(node.kwargs, argument)
+            if node.target is operator.getitem:
+                made[node] = args[0][args[1]]
+                continue
+            if node.target not in known:
+                raise unknown_operator(node)
+            context.node = node
+            made[node] = known[node.target](context, *args, **kwargs)
+            check_result(node, made[node])
+        elif node.op == "output":
+            return [made[item] for item in node.args[0]]
+        else:
+            raise AssertionError(f"a {node.op} node in a traced graph")
+    raise AssertionError("a graph ends with its output")
+
+
+def input_view(tensors: TensorGraph, type: TensorType, value: int) -> TensorView:
+    dims = single_axes(type.shape)
+    node = tensors.add(Input(value), type.dtype, [extent for axes in dims for extent in axes])
+    return whole(tensors, node, dims)
+
+
+def step_number(context: Lowering, node: fx.Node) -> TensorView:
+    """The step number as a tensor of one integer."""
+    shape = tuple(node.meta["val"].shape) if "val" in node.meta else (1,)
+    return context.compute(storage_dtype(node.meta["val"].dtype), shape, lambda point: point.step())
+
+
+def unknown_operator(node: fx.Node) -> CaptureError:
+    where = node.meta.get("source") or "an unknown line"
+    return CaptureError(
+        f"{node.target} cannot be captured yet ({where}): write it with operators that can, such as arithmetic, "
+        "comparisons, where, matmul, sums, softmax, indexing"
+    )
+
+
+def check_result(node: fx.Node, result: Any) -> None:
+    """A lowering returns what PyTorch says the operator returns: our own bug if not."""
+    expected = node.meta.get("val")
+    for got, want in zip(as_tuple(result), as_tuple(expected), strict=True):
+        if got is None or want is None:
+            continue
+        assert got.shape == tuple(want.shape), f"{node.target}: shape {got.shape}, PyTorch says {tuple(want.shape)}"
+        assert got.dtype is storage_dtype(want.dtype), f"{node.target}: {got.dtype.name}, PyTorch says {want.dtype}"
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+# ROOTS
+Root = tuple[Node, tuple[int, ...] | None]
+
+
+def claim_roots(
+    tensors: TensorGraph, results: Sequence[TensorView], states: Sequence[TensorType], inputs: Sequence[TensorType]
+) -> list[Root]:
+    """The node that holds every state slot's next value, and the shape it must have; copies where that is needed."""
+    claimed: dict[int, tuple[int, ...]] = {}
+    roots: list[Root] = []
+    for slot, (view, type) in enumerate(zip(results, states, strict=True)):
+        assert view.shape == type.shape and view.dtype is type.dtype, f"state slot {slot} changes its type"
+        node = view.node
+        if isinstance(node.kind, Input) and view.is_whole and inputs[node.kind.value] == type:
+            roots.append((node, None))
+            continue
+        usable = view.is_whole and isinstance(node.kind, (Map, Fold, Scatter))
+        if not usable or claimed.get(node.number, type.shape) != type.shape or not can_have_shape(tensors, node, type):
+            node = copy_of(tensors, view)
+        claimed[node.number] = type.shape
+        roots.append((node, type.shape))
+    return roots
+
+
+def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType) -> bool:
+    """Whether a kernel of this node alone can store it in this shape."""
+    if isinstance(node.kind, Scatter):
+        return node.kind.base is None
+    try:
+        make_plan(tensors, [(node, type.shape)], fused=False, only=[node])
+    except NotFusable:
+        return False
+    return True
+
+
+def copy_of(tensors: TensorGraph, view: TensorView) -> Node:
+    """A node of its own with the same elements, whose loop axes are the dimensions of the view."""
+    flat = view.materialised()
+    for dim in range(flat.rank):
+        flat = flat.flattened(dim)
+    mapped = flat.mapped().node
+    return tensors.fresh(mapped.kind, mapped.dtype, mapped.extents)
+
+
+# KERNELS
+def make_plan(tensors: TensorGraph, roots: Sequence[Root], fused: bool, only: Sequence[Node] | None = None) -> Plan:
+    """Decide which nodes become which kernels; without ``fused`` every map that computes is one of its own."""
+    live = live_nodes(tensors, [node for node, _ in roots])
+    forced: dict[int, tuple[int, ...] | None] = dict.fromkeys(sorted(stored_nodes(live, tensors)))
+    forced.update({node.number: shape for node, shape in roots})
+    plan = Plan(tensors, forced, always_inlined(tensors, live, forced, masks=fused))
+    plan.add(live if only is None else only)
+    if fused:
+        fuse(plan)
+    return plan
+
+
+def emit(plan: Plan, inputs: int) -> tuple[list[Kernel], list[str], dict[int, int]]:
+    """The kernels in order, the sources of each, and the value number of every stored node."""
+    graph = plan.graph
+    values = {node.number: node.kind.value for node in graph.nodes if isinstance(node.kind, Input)}
+    shapes: dict[int, tuple[int, ...]] = {}
+    kernels: list[Kernel] = []
+    sources: list[str] = []
+    following = inputs
+    for cluster in plan.ordered():
+        evaluation = cluster.evaluation
+        assert evaluation is not None, "a planned cluster is evaluated"
+        dtypes = [graph.nodes[number].dtype for number in cluster.outputs]
+        base_shape = scatter_shape(plan, cluster, shapes)
+        kernel = build_kernel(graph, evaluation, values, dtypes, cluster.shape, base_shape)
+        kernels.append(kernel)
+        sources.append(source_of(plan, cluster))
+        for number, type in zip(cluster.outputs, kernel.output_types, strict=True):
+            values[number] = following
+            shapes[number] = type.shape
+            following += 1
+    return kernels, sources, values
+
+
+def scatter_shape(plan: Plan, cluster: Cluster, shapes: dict[int, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The shape of a scatter's output: its base's, the one that is asked for, or its axes'."""
+    if cluster.scatter is None:
+        return None
+    node = plan.graph.nodes[cluster.scatter]
+    assert isinstance(node.kind, Scatter), "the node of a scatter cluster"
+    if node.kind.base is not None:
+        base = plan.graph.nodes[node.kind.base]
+        return shapes[base.kind.node if isinstance(base.kind, Flat) else base.number]
+    return node.extents if cluster.shape is None else cluster.shape
+
+
+def source_of(plan: Plan, cluster: Cluster) -> str:
+    """The distinct lines of the nodes in a kernel, in the order they were described."""
+    assert cluster.evaluation is not None, "a planned cluster is evaluated"
+    nodes = sorted(cluster.evaluation.nodes | set(cluster.outputs))
+    return " | ".join(dict.fromkeys(line for number in nodes for line in plan.graph.nodes[number].sources))

@@ -1,0 +1,312 @@
+"""Which nodes become which kernels: clusters, what each of them stores and loads, and moves that change that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from tallystick.capture.broadcast import refine
+from tallystick.capture.cost import evaluation_cost
+from tallystick.capture.evaluation import Evaluation, NotFusable, evaluate_fold, evaluate_map, evaluate_scatter
+from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.kernel_builder import check_evaluation
+from tallystick.capture.views import Axes
+from tallystick.spec import limits
+
+
+@dataclass(slots=True, eq=False)
+class Cluster:
+    """Nodes computed by one kernel.
+
+    ``members`` are the maps and fold results at the kernel's points. ``outputs`` are those others need from memory.
+    ``shape`` is the shape its outputs must have, if one of them is a state slot's next value.
+    """
+
+    number: int
+    members: frozenset[int]
+    out_extents: Axes
+    reduce_extents: Axes = ()
+    specs: tuple[FoldSpec, ...] = ()
+    scatter: int | None = None
+    shape: tuple[int, ...] | None = None
+    outputs: tuple[int, ...] = ()
+    evaluation: Evaluation | None = None
+    cost: float = 0.0
+
+    @property
+    def loads(self) -> frozenset[int]:
+        assert self.evaluation is not None, "a cluster is evaluated before it is asked for its loads"
+        return self.evaluation.loads
+
+    @property
+    def points(self) -> int:
+        return prod(self.out_extents) * prod(self.reduce_extents)
+
+    @property
+    def is_map(self) -> bool:
+        return not self.specs and self.scatter is None
+
+    @property
+    def is_contraction(self) -> bool:
+        return any(spec.contraction for spec in self.specs)
+
+    @property
+    def is_scan(self) -> bool:
+        return any(spec.scan for spec in self.specs)
+
+
+@dataclass(slots=True)
+class Plan:
+    """All clusters of a graph. ``inlined`` nodes belong to none: they are written out where they are read."""
+
+    graph: TensorGraph
+    forced: dict[int, tuple[int, ...] | None]  # nodes that must be stored, with the shape if one is asked for
+    inlined: set[int]
+    clusters: dict[int, Cluster] = field(default_factory=dict)
+    owner: dict[int, Cluster] = field(default_factory=dict)
+    readers: dict[int, set[int]] = field(default_factory=dict)  # numbers of the clusters that load a node
+    _ancestors: dict[int, int] | None = None
+
+    # MAKING CLUSTERS
+    def add(self, nodes: Iterable[Node]) -> None:
+        """One cluster for every node that is computed and not inlined; one for all results of a reduction."""
+        by_spec: dict[int, list[int]] = {}
+        found: list[Cluster] = []
+        for node in nodes:
+            match node.kind:
+                case Map() if node.number not in self.inlined:
+                    found.append(Cluster(node.number, frozenset([node.number]), node.extents))
+                case Scatter():
+                    found.append(Cluster(node.number, frozenset([node.number]), node.kind.extents, scatter=node.number))
+                case Fold(spec, _):
+                    by_spec.setdefault(id(spec), []).append(node.number)
+        for numbers in by_spec.values():
+            kind = self.graph.nodes[numbers[0]].kind
+            assert isinstance(kind, Fold), "grouped by reduction"
+            spec = kind.spec
+            found.append(Cluster(numbers[0], frozenset(numbers), spec.out_extents, spec.reduce_extents, specs=(spec,)))
+        for cluster in sorted(found, key=lambda cluster: cluster.number):
+            cluster.shape = self._shape(cluster.members)
+            self.clusters[cluster.number] = cluster
+            for number in cluster.members:
+                self.owner[number] = cluster
+        for cluster in self.clusters.values():
+            cluster.outputs = tuple(sorted(cluster.members))
+            self._commit_evaluation(cluster, self.evaluate(cluster, cluster.outputs, self.inlined))
+        self.settle()
+
+    def _shape(self, members: Collection[int]) -> tuple[int, ...] | None:
+        shapes = {self.forced[number] for number in sorted(members) if self.forced.get(number) is not None}
+        if len(shapes) > 1:
+            raise NotFusable("outputs of different shapes are asked for")
+        return shapes.pop() if shapes else None
+
+    # EVALUATING
+    def evaluate(self, cluster: Cluster, outputs: Sequence[int], inlined: Collection[int]) -> Evaluation:
+        """The code of a cluster that stores these outputs. Raises: NotFusable past a limit."""
+        graph = self.graph
+        if len(outputs) > limits.OUTPUTS:
+            raise NotFusable("too many outputs")
+        nodes = [graph.nodes[number] for number in outputs]
+        if cluster.scatter is not None:
+            evaluation = evaluate_scatter(graph, graph.nodes[cluster.scatter], inlined)
+        elif cluster.specs:
+            evaluation = evaluate_fold(
+                graph, cluster.specs, nodes, cluster.members, cluster.out_extents, cluster.reduce_extents, inlined
+            )
+        else:
+            evaluation = evaluate_map(graph, nodes, cluster.members, cluster.out_extents, inlined)
+        check_evaluation(graph, evaluation, cluster.shape)
+        return evaluation
+
+    def cost_of(self, evaluation: Evaluation, outputs: Sequence[int]) -> float:
+        stored = sum(self.graph.nodes[number].elements * self.graph.nodes[number].dtype.size for number in outputs)
+        return evaluation_cost(self.graph, evaluation, stored)
+
+    def wanted_outputs(self, members: Collection[int], without: Collection[int] = ()) -> tuple[int, ...]:
+        """Members that must be in memory, if the clusters numbered ``without`` do not count as readers."""
+        ignored = set(without)
+        return tuple(n for n in sorted(members) if n in self.forced or self.readers.get(n, set()) - ignored)
+
+    def _commit_evaluation(self, cluster: Cluster, evaluation: Evaluation) -> None:
+        before = cluster.evaluation.loads if cluster.evaluation is not None else frozenset()
+        for number in before - evaluation.loads:
+            self.readers[number].discard(cluster.number)
+        for number in evaluation.loads - before:
+            self.readers.setdefault(number, set()).add(cluster.number)
+        cluster.evaluation = evaluation
+        cluster.cost = self.cost_of(evaluation, cluster.outputs)
+        self._ancestors = None
+
+    def settle(self) -> None:
+        """Let every cluster store exactly what others need, and drop clusters that nobody needs."""
+        pending = sorted(self.clusters, reverse=True)
+        while pending:
+            again: set[int] = set()
+            for number in pending:
+                cluster = self.clusters.get(number)
+                if cluster is None:
+                    continue
+                outputs = self.wanted_outputs(cluster.members, [number])
+                if outputs == cluster.outputs:
+                    continue
+                before = cluster.loads
+                cluster.outputs = outputs
+                if outputs:
+                    self._commit_evaluation(cluster, self.evaluate(cluster, outputs, self.inlined))
+                    changed = before ^ cluster.loads
+                else:
+                    self._remove(cluster)
+                    changed = before
+                again |= {self.owner[n].number for n in changed if n in self.owner}
+            pending = sorted((n for n in again if n in self.clusters), reverse=True)
+
+    def _remove(self, cluster: Cluster) -> None:
+        for number in cluster.loads:
+            self.readers[number].discard(cluster.number)
+        for number in cluster.members:
+            if self.owner.get(number) is cluster:
+                del self.owner[number]
+        del self.clusters[cluster.number]
+        self._ancestors = None
+
+    # DEPENDENCIES
+    def dependencies(self, cluster: Cluster) -> set[int]:
+        """Numbers of the clusters whose results a cluster loads."""
+        return {self.owner[n].number for n in cluster.loads if n in self.owner} - {cluster.number}
+
+    def ancestors(self) -> dict[int, int]:
+        """For every cluster the set of clusters before it, as bits by cluster number."""
+        if self._ancestors is None:
+            found: dict[int, int] = {}
+            for cluster in self.ordered():
+                bits = 0
+                for number in self.dependencies(cluster):
+                    bits |= found[number] | (1 << number)
+                found[cluster.number] = bits
+            self._ancestors = found
+        return self._ancestors
+
+    def ordered(self) -> list[Cluster]:
+        """All clusters, each after those it depends on, otherwise in the order of their numbers."""
+        import heapq
+
+        waiting = {number: self.dependencies(cluster) for number, cluster in self.clusters.items()}
+        followers: dict[int, list[int]] = {}
+        for number, before in waiting.items():
+            for other in before:
+                followers.setdefault(other, []).append(number)
+        ready = [number for number, before in waiting.items() if not before]
+        heapq.heapify(ready)
+        result: list[Cluster] = []
+        while ready:
+            number = heapq.heappop(ready)
+            result.append(self.clusters[number])
+            for follower in followers.get(number, ()):
+                waiting[follower].discard(number)
+                if not waiting[follower]:
+                    heapq.heappush(ready, follower)
+        assert len(result) == len(self.clusters), "clusters depend on each other in a circle"
+        return result
+
+    def makes_circle(self, a: Cluster, b: Cluster) -> bool:
+        """Whether one of two clusters needs the other through a third."""
+        ancestors = self.ancestors()
+        for one, other in ((a, b), (b, a)):
+            for number in self.dependencies(one) - {other.number}:
+                if ancestors[number] >> other.number & 1:
+                    return True
+        return False
+
+    # MOVES
+    def merged(self, a: Cluster, b: Cluster) -> Cluster:
+        """What a and b would be as one cluster, evaluated. Raises: NotFusable."""
+        out = common_axes(a.out_extents, b.out_extents)
+        reduce = a.reduce_extents or b.reduce_extents
+        if a.reduce_extents and b.reduce_extents:
+            reduce = common_axes(a.reduce_extents, b.reduce_extents)
+        members = a.members | b.members
+        cluster = Cluster(min(a.number, b.number), members, out, reduce, specs=a.specs + b.specs)
+        cluster.shape = self._shape(members)
+        cluster.outputs = self.wanted_outputs(members, [a.number, b.number])
+        cluster.evaluation = self.evaluate(cluster, cluster.outputs, self.inlined)
+        cluster.cost = self.cost_of(cluster.evaluation, cluster.outputs)
+        return cluster
+
+    def replace(self, a: Cluster, b: Cluster, merged: Cluster) -> None:
+        """Commit a merge."""
+        evaluation = merged.evaluation
+        assert evaluation is not None, "a merged cluster is evaluated"
+        self._remove(a)
+        self._remove(b)
+        merged.evaluation = None
+        self.clusters[merged.number] = merged
+        for number in merged.members:
+            self.owner[number] = merged
+        self._commit_evaluation(merged, evaluation)
+        self.settle()
+
+    def dissolve(self, number: int, margin: float = 0.0) -> bool:
+        """Write a map out in all its readers instead of storing it, if that is cheaper by more than a margin."""
+        home = self.owner[number]
+        inlined = self.inlined | {number}
+        try:
+            trial = self._dissolved(number, home, inlined)
+        except NotFusable:
+            return False
+        before = sum(self.clusters[n].cost for n in trial) + (0 if home.number in trial else home.cost)
+        after = sum(cost for _, _, cost in trial.values())
+        if after >= before - margin:
+            return False
+        self.inlined.add(number)
+        home.members = home.members - {number}
+        del self.owner[number]
+        for n, (outputs, evaluation, _) in trial.items():
+            self.clusters[n].outputs = outputs
+            self._commit_evaluation(self.clusters[n], evaluation)
+        if not home.members or home.number not in trial:
+            self._remove(home)
+        self.settle()
+        return True
+
+    def _dissolved(
+        self, number: int, home: Cluster, inlined: set[int]
+    ) -> dict[int, tuple[tuple[int, ...], Evaluation, float]]:
+        """New outputs, code and cost of every cluster that dissolving a node changes."""
+        trial: dict[int, tuple[tuple[int, ...], Evaluation, float]] = {}
+        fresh: set[int] = set()
+        for reader in sorted(self.readers.get(number, ())):
+            cluster = self.clusters[reader]
+            evaluation = self.evaluate(cluster, cluster.outputs, inlined)
+            fresh |= evaluation.loads
+            trial[reader] = (cluster.outputs, evaluation, self.cost_of(evaluation, cluster.outputs))
+        # What the readers now need must be stored; the node itself need not be.
+        changed = {home.number} | {self.owner[n].number for n in fresh if n in self.owner}
+        for owner in sorted(changed):
+            cluster = self.clusters[owner]
+            wanted = {n for n in fresh if n in cluster.members} | set(cluster.outputs)
+            outputs = tuple(n for n in sorted(wanted) if n != number)
+            if outputs == (trial[owner][0] if owner in trial else cluster.outputs) or not outputs:
+                continue
+            members = cluster.members - {number}
+            changed_cluster = Cluster(
+                owner,
+                members,
+                cluster.out_extents,
+                cluster.reduce_extents,
+                cluster.specs,
+                cluster.scatter,
+                cluster.shape,
+            )
+            evaluation = self.evaluate(changed_cluster, outputs, inlined)
+            trial[owner] = (outputs, evaluation, self.cost_of(evaluation, outputs))
+        return trial
+
+
+def common_axes(a: Axes, b: Axes) -> Axes:
+    """The loop axes of two nests over the same points in row-major order."""
+    axes = refine(a, b) if prod(a) == prod(b) else None
+    if axes is None:
+        raise NotFusable("the points differ")
+    return axes
