@@ -108,8 +108,7 @@ class ViewSource:
             for form in map(self._single_form, (operand.address, *(reach for reach, _ in operand.guards)))
             if not form.is_linear
         }
-        self.announced = i64(0)
-        self.last: ir.Value = i64(0)
+        self.announced: ir.Value = i64(0)
 
     def _lane_form(self, reach: Reach) -> Form:
         return reach.panel if self.over == "panel" else reach.steps
@@ -121,10 +120,10 @@ class ViewSource:
     def prepare(self, start: ir.Value, stop: ir.Value) -> None:
         """Write the tables of what is not a multiple of the single's index."""
         builder = self.builder
-        self.announced, self.last = start, builder.sub(stop, i64(1))
+        self.announced = start
         if not self.tables:
             return
-        last = splat(builder, builder.trunc(self.last, I32), self.width)
+        last = splat(builder, builder.trunc(builder.sub(stop, i64(1)), I32), self.width)
         with counted(builder, start, stop, self.width) as single:
             first = splat(builder, builder.trunc(single, I32), self.width)
             numbers = smaller(builder, builder.add(first, iota(self.width)), last)
@@ -133,9 +132,8 @@ class ViewSource:
                 builder.store(emit_form(builder, form, numbers), place, align=4)
 
     def single(self, index: ir.Value) -> Single:
-        """What a single contributes; indices past the last one announced count as the last."""
+        """What a single contributes."""
         builder = self.builder
-        index = index if self.over == "panel" else smaller(builder, index, self.last)
         offset = self._single_value(self._single_form(self.operand.address), index, I64)
         guards = tuple(
             builder.add(start, self._single_value(self._single_form(reach), index, I32))

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from tallystick.engine import arithmetic
 from tallystick.engine.loops import Loop, i64
-from tallystick.engine.words import F32, I1, I32, I64, Converter, Literal, lanes_of, vector
+from tallystick.engine.words import F32, I1, I32, Converter, Literal, lanes_of, vector
 
 POINTER = ir.PointerType()
 
@@ -36,9 +36,10 @@ def counted(builder: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: int = 
     loop.close()
 
 
-def reserve(builder: ir.IRBuilder, type: ir.Type) -> ir.Value:
+def reserve(builder: ir.IRBuilder, type: ir.Type, align: int | None = None) -> ir.Value:
     """Memory on the stack of the function being built."""
     pointer = builder.alloca(type)
+    pointer.align = align
     pointer.type = POINTER  # llvmlite would give it a typed one, which takes nothing but that type
     return pointer
 

@@ -20,9 +20,9 @@ from typing import Literal, Protocol, TypeVar
 
 from llvmlite import ir
 
-from tallystick.engine.gemm_control import POINTER, advance, counted, i64, round_up, smaller
+from tallystick.engine.gemm_control import POINTER, advance, counted, i64, reserve, round_up, smaller
 from tallystick.engine.gemm_tiles import TileFormat
-from tallystick.engine.words import I64, lane_numbers
+from tallystick.engine.words import F32, I64, lane_numbers, vector
 
 Side = Literal["rows", "columns"]
 PACK = ir.FunctionType(ir.VoidType(), [POINTER, *[I64] * 8, POINTER])
@@ -82,6 +82,7 @@ class PackFrame:
         self.format = tiles
         self.side: Side = side
         self.pitch = pitch_of(tiles, side)
+        self.used = tiles.rows if side == "rows" else self.pitch
 
     def place(self, tile: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
         """First index, end, and panel of a tile."""
@@ -116,24 +117,69 @@ def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
     """Fill panels whose steps are neighbours in memory: squares of lanes x lanes words, transposed in registers."""
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
-    used = frame.format.rows if frame.side == "rows" else frame.pitch
+    with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
+        start, stop, panel = frame.place(tile)
+        source.prepare(start, stop)
+        with counted(builder, i64(0), builder.sub(stop, start), lanes) as offset:
+            first = builder.add(start, offset)
+            singles = [source.single(builder.add(first, i64(i))) for i in range(min(lanes, frame.used))]
+            with counted(builder, i64(0), frame.steps, lanes) as k:
+                along = source.lanes(builder.add(frame.k, k), end)
+                square = [source.load(along, single) for single in singles]
+                place = builder.add(builder.mul(k, i64(frame.pitch)), offset)
+                _store_transposed(builder, square, advance(builder, panel, place), frame.pitch)
+    builder.ret_void()
+
+
+def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
+    """The same for sources that take much code to read: one row at a time to memory, transposed by a shared function."""
+    builder, lanes = frame.builder, frame.format.lanes
+    end = builder.add(frame.k, frame.steps)
+    rows = reserve(builder, ir.ArrayType(F32, frame.pitch * lanes), align=64)
+    turn = _turn_function(builder.module, frame.format, frame.side)
     with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
         start, stop, panel = frame.place(tile)
         source.prepare(start, stop)
         with counted(builder, i64(0), frame.steps, lanes) as k:
             along = source.lanes(builder.add(frame.k, k), end)
-            row = advance(builder, panel, builder.mul(k, i64(frame.pitch)))
-            for offset in range(0, used, lanes):
-                with builder.if_then(builder.icmp_signed(">", builder.sub(stop, start), i64(offset))):
-                    square = [
-                        source.load(along, source.single(builder.add(start, i64(offset + i))))
-                        for i in range(min(lanes, used - offset))
-                    ]
-                    square += [ir.Constant(square[0].type, ir.Undefined)] * (lanes - len(square))
-                    for i, column in enumerate(transposed(builder, square)):
-                        place = advance(builder, row, i64(i * frame.pitch + offset))
-                        builder.store(column, place, align=4 * lanes)
+            with counted(builder, start, stop) as index:
+                place = builder.mul(builder.sub(index, start), i64(lanes))
+                builder.store(source.load(along, source.single(index)), advance(builder, rows, place), align=4 * lanes)
+            into = advance(builder, panel, builder.mul(k, i64(frame.pitch)))
+            builder.call(turn, [rows, into, builder.sub(stop, start)])
     builder.ret_void()
+
+
+def _turn_function(module: ir.Module, tiles: TileFormat, side: Side) -> ir.Function:
+    """``void turn(ptr rows, ptr panel, i64 count)``: count rows of ``lanes`` words to columns of a panel."""
+    name = f"gemm.turn.{side}"
+    known = module.globals.get(name)
+    if known is not None:
+        return known
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64]), name)
+    function.linkage = "internal"
+    function.attributes.add("nounwind")
+    function.attributes.add("noinline")
+    rows, panel, count = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    lanes = tiles.lanes
+    with counted(builder, i64(0), count, lanes) as offset:
+        first = advance(builder, rows, builder.mul(offset, i64(lanes)))
+        square = [
+            builder.load(advance(builder, first, i64(i * lanes)), align=4 * lanes, typ=vector(F32, lanes))
+            for i in range(min(lanes, tiles.rows) if side == "rows" else lanes)
+        ]
+        _store_transposed(builder, square, advance(builder, panel, offset), pitch_of(tiles, side))
+    builder.ret_void()
+    return function
+
+
+def _store_transposed(builder: ir.IRBuilder, rows: list[ir.Value], place: ir.Value, pitch: int) -> None:
+    """Vectors as columns, ``pitch`` words from one word of a vector to the next."""
+    lanes = rows[0].type.count
+    square = rows + [ir.Constant(rows[0].type, ir.Undefined)] * (lanes - len(rows))
+    for i, column in enumerate(transposed(builder, square)):
+        builder.store(column, advance(builder, place, i64(i * pitch)), align=4 * lanes)
 
 
 def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
