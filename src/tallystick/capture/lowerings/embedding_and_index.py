@@ -1,0 +1,243 @@
+"""Reading and writing at computed places: embeddings, gathers, scatters.
+
+An index outside its tensor is an error in PyTorch that depends on data; here it reads 0 and writes nowhere. Writes to
+one place are combined in the order of the source, row-major.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from tallystick.capture.broadcast import broadcast_shape
+from tallystick.capture.context import Lowering
+from tallystick.capture.points import Point, flat_dims
+from tallystick.capture.registry import lowers
+from tallystick.capture.views import TensorView
+from tallystick.errors import CaptureError
+from tallystick.ir.builder import CodeBuilder, Register, float_word
+from tallystick.spec.tensors import DType
+
+aten = torch.ops.aten
+Merge = Callable[[CodeBuilder, Register, Register], Register]
+
+NOWHERE = 0x80000000  # as an index: drops the word
+FLOATS = frozenset({DType.F32, DType.BF16, DType.F16})
+
+
+# READING
+@lowers(aten.embedding.default)
+def embedding(
+    ctx: Lowering,
+    weight: TensorView,
+    indices: TensorView,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> TensorView:
+    """Rows of a table. Shapes: weight (V, D), indices (...) -> (..., D)."""
+    table = flat_dims(weight)
+    rows = indices.unsqueeze(indices.rank).expand([*indices.shape, weight.shape[1]])
+    return ctx.map(weight.dtype, lambda b, row: b.read(table, [row, b.index(indices.rank)]), rows)
+
+
+@lowers(aten.index_select.default)
+def index_select(ctx: Lowering, x: TensorView, dim: int, index: TensorView) -> TensorView:
+    """Slices of a dimension, by number. Shapes: x (..., n, ...), index (m,) -> (..., m, ...)."""
+    dim, source = x.dim(dim), flat_dims(x)
+    shape = [*x.shape[:dim], index.elements, *x.shape[dim + 1 :]]
+    chosen = index.reshape([-1 if d == dim else 1 for d in range(x.rank)]).expand(shape)
+    return ctx.map(x.dtype, lambda b, at: b.read(source, own_indices(b, x.rank, dim, at)), chosen)
+
+
+@lowers(aten.gather.default)
+def gather(ctx: Lowering, x: TensorView, dim: int, index: TensorView, sparse_grad: bool = False) -> TensorView:
+    """Elements along a dimension, each by its own number. Shapes: index and result the same, no larger than x."""
+    if x.rank == 0:
+        return x.expand(index.shape)
+    dim, source = x.dim(dim), flat_dims(x)
+    return ctx.map(x.dtype, lambda b, at: b.read(source, own_indices(b, x.rank, dim, at)), index)
+
+
+@lowers(aten.index.Tensor)
+def index(ctx: Lowering, x: TensorView, indices: Sequence[TensorView | None]) -> TensorView:
+    """Advanced indexing. Shapes: as numpy's; negative numbers count from the end."""
+    where, chosen = index_places(ctx, x, indices)
+    source = flat_dims(x)
+    shape = tuple(ctx.result.shape)
+    spread = [view.reshape([*view.shape, *[1] * (len(shape) - where.stop)]).expand(shape) for view in chosen]
+
+    def read(b: Point, *numbers: Register) -> Register:
+        return b.read(source, indexed_place(b, x, indices, where, numbers))
+
+    return ctx.map(x.dtype, read, *spread)
+
+
+# WRITING
+@lowers(aten.scatter.src)
+def scatter_src(ctx: Lowering, x: TensorView, dim: int, index: TensorView, source: TensorView) -> TensorView:
+    return scattered(ctx, x, dim, index, source, None)
+
+
+@lowers(aten.scatter.value)
+def scatter_value(ctx: Lowering, x: TensorView, dim: int, index: TensorView, value: float) -> TensorView:
+    return scattered(ctx, x, dim, index, ctx.full(x.dtype, value, index.shape), None)
+
+
+@lowers(aten.scatter_add.default)
+def scatter_add(ctx: Lowering, x: TensorView, dim: int, index: TensorView, source: TensorView) -> TensorView:
+    return scattered(ctx, x, dim, index, source, addition(x.dtype))
+
+
+@lowers(aten.scatter_reduce.two)
+def scatter_reduce(
+    ctx: Lowering,
+    x: TensorView,
+    dim: int,
+    index: TensorView,
+    source: TensorView,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> TensorView:
+    if reduce != "sum" or not include_self:
+        raise CaptureError(f"{ctx.line}: scatter_reduce can only add to what is there (reduce='sum')")
+    return scattered(ctx, x, dim, index, source, addition(x.dtype))
+
+
+@lowers(aten.index_add.default)
+def index_add(
+    ctx: Lowering, x: TensorView, dim: int, index: TensorView, source: TensorView, *, alpha: float = 1
+) -> TensorView:
+    """Slices added to slices of a dimension. Shapes: x (..., n, ...), index (m,), source (..., m, ...)."""
+    if x.rank == 0:
+        return ctx.map(x.dtype, lambda b, x, s: addition(x.dtype)(b, x, scaled(b, s, x.dtype, alpha)), x, source)
+    dim = x.dim(dim)
+    wide = index.reshape([-1 if d == dim else 1 for d in range(x.rank)]).expand(source.shape)
+    if alpha != 1:
+        source = ctx.map(x.dtype, lambda b, word: scaled(b, word, x.dtype, alpha), source)
+    return scattered(ctx, x, dim, wide, source, addition(x.dtype))
+
+
+@lowers(aten.index_put.default)
+def index_put(
+    ctx: Lowering,
+    x: TensorView,
+    indices: Sequence[TensorView | None],
+    values: TensorView,
+    accumulate: bool = False,
+) -> TensorView:
+    """Writing where ``index`` reads; values are broadcast to its result's shape."""
+    where, chosen = index_places(ctx, x, indices)
+    rest = [extent for d, extent in enumerate(x.shape) if d >= len(indices) or indices[d] is None]
+    shape = [*rest[: where.start], *chosen[0].shape[where.start :], *rest[where.start :]]
+    spread = [flat_dims(view.reshape([*view.shape, *[1] * (len(shape) - where.stop)]).expand(shape)) for view in chosen]
+    source = flat_dims(values.expand(shape))
+
+    def write(b: Point) -> tuple[list[Register], Register]:
+        here = [b.index(d) for d in range(len(shape))]
+        numbers = [b.read(view, here) for view in spread]
+        return indexed_place(b, x, indices, where, numbers), b.read(source, here)
+
+    return ctx.scatter(x.shape, x.dtype, x, shape, write, addition(x.dtype) if accumulate else None)
+
+
+@lowers(aten.embedding_dense_backward.default)
+def embedding_dense_backward(
+    ctx: Lowering,
+    grad: TensorView,
+    indices: TensorView,
+    num_weights: int,
+    padding_idx: int,
+    scale_grad_by_freq: bool,
+) -> TensorView:
+    """Rows of a gradient added to the rows they came from. Shapes: grad (..., D), indices (...) -> (V, D)."""
+    if scale_grad_by_freq:
+        raise CaptureError(f"{ctx.line}: scale_grad_by_freq cannot be captured; leave it False")
+    width = grad.shape[-1]
+    source = flat_dims(grad.reshape([-1, width]))
+    rows = flat_dims(indices.reshape([-1]))
+
+    def write(b: Point) -> tuple[list[Register], Register]:
+        row = b.read(rows, [b.index(0)])
+        word = b.read(source, [b.index(0), b.index(1)])
+        if padding_idx >= 0:
+            row = b.select(b.ieq(row, b.word(padding_idx)), b.word(NOWHERE), row)
+        return [row, b.index(1)], word
+
+    return ctx.scatter([num_weights, width], DType.F32, 0, source.shape, write, addition(DType.F32))
+
+
+# HELPERS
+def scattered(
+    ctx: Lowering, x: TensorView, dim: int, index: TensorView, source: TensorView, merge: Merge | None
+) -> TensorView:
+    """x with the leading part of ``source`` written at ``index`` along a dimension, as ``gather`` would read it."""
+    if x.rank == 0:
+        x, index, source = x.unsqueeze(0), index.reshape([-1]), source.reshape([-1])
+        return scattered(ctx, x, 0, index, source, merge).reshape([])
+    dim = x.dim(dim)
+    for d, extent in enumerate(index.shape):
+        source = source.slice(d, 0, extent)
+    numbers, words = flat_dims(index), flat_dims(source)
+
+    def write(b: Point) -> tuple[list[Register], Register]:
+        here = [b.index(d) for d in range(x.rank)]
+        return own_indices(b, x.rank, dim, b.read(numbers, here)), b.read(words, here)
+
+    return ctx.scatter(x.shape, x.dtype, x, index.shape, write, merge)
+
+
+def own_indices(b: Point, rank: int, dim: int, at: Register) -> list[Register]:
+    """The point's own index in every dimension but one."""
+    return [at if d == dim else b.index(d) for d in range(rank)]
+
+
+def index_places(ctx: Lowering, x: TensorView, indices: Sequence[TensorView | None]) -> tuple[slice, list[TensorView]]:
+    """Which dimensions of the result the index tensors make, and those tensors, broadcast with 1s before them.
+
+    They stand where the first of them does if they are adjacent, else in front.
+    """
+    places = [d for d, view in enumerate(indices) if view is not None]
+    chosen = [view for view in indices if view is not None]
+    if any(view.dtype is not DType.I32 for view in chosen):
+        raise CaptureError(
+            f"{ctx.line}: indexing by a mask makes a shape that depends on data; use torch.where instead"
+        )
+    shape = broadcast_shape([view.shape for view in chosen])
+    adjacent = places == list(range(places[0], places[0] + len(places)))
+    start = places[0] if adjacent else 0
+    return slice(start, start + len(shape)), [view.expand(shape).reshape([*[1] * start, *shape]) for view in chosen]
+
+
+def indexed_place(
+    b: Point, x: TensorView, indices: Sequence[TensorView | None], where: slice, numbers: Sequence[Register]
+) -> list[Register]:
+    """The indices of x at a point of the result of advanced indexing."""
+    others = iter([*range(where.start), *range(where.stop, where.stop + x.rank)])
+    drawn = iter(numbers)
+    place: list[Register] = []
+    for d in range(x.rank):
+        if d >= len(indices) or indices[d] is None:
+            place.append(b.index(next(others)))
+            continue
+        number = next(drawn)
+        below = b.ilt(number, b.word(0))
+        place.append(b.select(below, b.iadd(number, b.word(x.shape[d])), number))
+    return place
+
+
+def addition(dtype: DType) -> Merge:
+    """How elements of a dtype add."""
+    if dtype is DType.BOOL:
+        return lambda b, left, right: b.or_(left, right)
+    if dtype in FLOATS:
+        return lambda b, left, right: b.fadd(left, right)
+    return lambda b, left, right: b.iadd(left, right)
+
+
+def scaled(b: CodeBuilder, word: Register, dtype: DType, factor: float) -> Register:
+    if dtype in FLOATS:
+        return b.fmul(word, b.word(float_word(factor)))
+    return b.imul(word, b.word(int(factor)))
