@@ -41,7 +41,7 @@ class LoadedCode:
 
     def __init__(self, object_bytes: bytes, target: Target) -> None:
         empty = llvm.parse_assembly("")
-        # The project's own memory manager keeps code and constants of one object together, as the small code model needs.
+        # llvmlite's memory manager keeps an object's code and constants together, as the small code model needs.
         self._engine = llvm.create_mcjit_compiler(empty, target.machine(), use_lmm=True)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_bytes))
         self._engine.finalize_object()

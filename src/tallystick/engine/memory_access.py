@@ -121,20 +121,23 @@ class MemoryAccess:
     def load(self, view: View, type: TensorType, tensor: ir.Value, point: Point, registers: Registers) -> Word:
         """The word a view yields at a point; a single lane if it is the same in all of them."""
         located = self.locate(view.address, type.elements, point, registers)
-        if not located.place.varies:
-            word = self._load_one(type.dtype, tensor, located, point)
-        elif located.contiguous:
-            word = self._load_contiguous(type.dtype, tensor, located, point)
-        else:
-            word = self._load_gather(type, tensor, located, point)
+        word = self.load_at(type.dtype, tensor, located, point)
         return word if located.open is None else self._or_fill(located.open, word, view.fill)
+
+    def load_at(self, dtype: DType, tensor: ir.Value, located: Located, point: Point) -> Word:
+        """The word at a located address; where it is not open, any word."""
+        if not located.place.varies:
+            return self._load_one(dtype, tensor, located, point)
+        if located.contiguous:
+            return self._load_contiguous(dtype, tensor, located, point)
+        return self._load_gather(dtype, tensor, located, point)
 
     def _load_one(self, dtype: DType, tensor: ir.Value, located: Located, point: Point) -> Word:
         address = located.place.scalar
-        if located.open is not None:  # a closed address may lie anywhere: read element 0 instead
-            any_open = located.open
+        any_open = located.open
+        if any_open is not None:  # a closed address may lie anywhere: read element 0 instead
             if lanes_of(any_open) > 1:
-                any_open = self._mask(any_open, point)
+                any_open = any_open if point.mask is None else self.builder.and_(any_open, point.mask)
                 name = f"llvm.vector.reduce.or.{type_name(any_open.type)}"
                 any_open = intrinsic(self.builder, name, I1, [any_open])
             address = self.builder.select(any_open, address, i64(0))
@@ -148,8 +151,8 @@ class MemoryAccess:
         name = f"llvm.masked.load.v{point.lanes}{type_name(storage.MEMORY_TYPE[dtype])}.p0"
         return storage.widen(self.emitter, dtype, self._masked_read(name, pointer, mask, dtype))
 
-    def _load_gather(self, type: TensorType, tensor: ir.Value, located: Located, point: Point) -> Word:
-        builder, lanes, dtype = self.builder, point.lanes, type.dtype
+    def _load_gather(self, dtype: DType, tensor: ir.Value, located: Located, point: Point) -> Word:
+        builder, lanes = self.builder, point.lanes
         mask = self._mask(located.open, point)
         hardware = self.emitter.target.isa == "avx512" and dtype.size == 4
         if mask is None or hardware:

@@ -29,7 +29,7 @@ class Rows:
     """How the output points of a nest are walked.
 
     The *row* is the last output axis, or several at the end walked as one where the last is too short for vectors. The
-    first ``outer`` axes before it, together with chunks of the row, make the tasks; axes between are loops inside a task.
+    first ``outer`` axes before it, together with chunks of the row, make the tasks; axes between are loops in a task.
     """
 
     def __init__(self, context: KernelContext, point_ns: float, vectors: bool = True) -> None:
@@ -130,34 +130,35 @@ class Rows:
 
     def _at(self, point: Point, index: ir.Value, lanes: int) -> Point:
         """So many points of the row from an index on."""
-        rank = len(self.shape)
-        if not rank:
-            return point
-        return along(self.context, point, range(self.row, rank), self.shape, index, lanes)
+        return along(self.context, point, range(self.row, len(self.shape)), self.shape, index, lanes)
+
+
+def at_number(context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], number: ir.Value) -> Point:
+    """The point whose indices of some adjacent axes are those of a row-major number, the same in all lanes."""
+    indices = split_index(context.builder, number, extents[axes.start : axes.stop])
+    for axis, index in zip(axes, indices, strict=True):
+        point = point.with_axis(axis, AxisIndex(index))
+    return point
 
 
 def along(
-    context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], index: ir.Value, lanes: int
+    context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], number: ir.Value, lanes: int
 ) -> Point:
-    """``lanes`` consecutive points of some adjacent axes walked as one, from number ``index`` on, a multiple of lanes.
-
-    ``extents`` has at least every axis up to the last of ``axes``.
-    """
+    """``lanes`` consecutive points of some adjacent axes walked as one, from a number on, a multiple of lanes."""
     builder = context.builder
+    shape = extents[axes.start : axes.stop]
+    if lanes == 1:
+        return at_number(context, point, axes, extents, number)
     if len(axes) == 1:
-        return replace(point.with_axis(axes[0], AxisIndex(index, linear=lanes > 1)), lanes=lanes)
-    shape = tuple(extents[axis] for axis in axes)
-    if lanes == 1:
-        indices = [AxisIndex(scalar) for scalar in split_index(builder, index, shape)]
-    elif shape[-1] % lanes == 0:
-        scalars = split_index(builder, index, shape)
-        indices = [AxisIndex(scalar) for scalar in scalars[:-1]] + [AxisIndex(scalars[-1], linear=True)]
+        return replace(point.with_axis(axes[0], AxisIndex(number, linear=True)), lanes=lanes)
+    if shape and shape[-1] % lanes == 0:
+        scalars = split_index(builder, number, shape)
+        indices = [*(AxisIndex(scalar) for scalar in scalars[:-1]), AxisIndex(scalars[-1], linear=True)]
     else:
-        numbers = context.emitter.broadcast(builder.trunc(index, I32), lanes)
+        numbers = context.emitter.broadcast(builder.trunc(number, I32), lanes)
         wide = split_index(builder, builder.add(numbers, iota(lanes)), shape)
-        indices = [AxisIndex(wide=number) for number in wide]
-    for axis, axis_index in zip(axes, indices, strict=True):
-        point = point.with_axis(axis, axis_index)
-    if lanes == 1:
-        return replace(point, lanes=1)
-    return replace(point, lanes=lanes, flat=Flat(tuple(axes), dense_strides(shape), index))
+        indices = [AxisIndex(wide=index) for index in wide]
+    for axis, index in zip(axes, indices, strict=True):
+        point = point.with_axis(axis, index)
+    flat = Flat(tuple(axes), dense_strides(shape), number) if shape else None
+    return replace(point, lanes=lanes, flat=flat)
