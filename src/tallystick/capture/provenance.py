@@ -21,12 +21,15 @@ import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tallystick.errors import CaptureError
+
 SOURCE = "source"  # the key of a node's ``meta`` under which its line stands
 BACKWARD = "backward of "
 _TEXT_LIMIT = 100  # characters of a source line that are shown
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _STANDARD = str(Path(sysconfig.get_path("stdlib"))) + os.sep
+_DATA_DEPENDENT = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 _SITE = ("site-packages", "dist-packages")
 
 
@@ -58,7 +61,15 @@ class SourceRecorder(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         graph = proxy_mode.tracer.graph
         last = next(iter(reversed(graph.nodes)), None)
-        result = func(*args, **(kwargs or {}))
+        try:
+            result = func(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if _DATA_DEPENDENT.isdisjoint(func.tags):
+                raise
+            raise CaptureError(
+                f"{source}\n  makes Python, or a shape, depend on the values of tensors ({func}), which a program "
+                "cannot do: choose with torch.where, or mask instead of selecting"
+            ) from error
         for node in reversed(graph.nodes):
             if node is last:
                 break

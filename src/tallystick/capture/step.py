@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class TrainingStep:
             raise CaptureError("the model has no parameter with requires_grad=True: there is nothing to train")
         self.decayed = {n for n in self.trained if optimizer.decay is None or optimizer.decay(n, parameters[n])}
         self.data = batch_inputs(data)
+        require_signature(loss, model, self.data)
         self.rows = next(iter(self.data.values())).shape[0]
         if not 0 <= seed < SEEDS:
             raise CaptureError(f"the seed must be an integer of at most 64 bits, not negative; it is {seed}")
@@ -84,7 +86,7 @@ class TrainingStep:
         """The new STATE tensors; called once, under the tracer."""
         at = {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
         recorder = SourceRecorder(TrainingStep._forward.__code__)
-        with recorder, torch.enable_grad():
+        with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
             value, leaves, buffers = self._forward(at, batch)
             with recorder.section("backward of the loss"):
@@ -117,8 +119,7 @@ class TrainingStep:
         frozen = {name: at[f"model.{name}"] for name in self.frozen}
         buffers = {name: at[f"model.{name}"].clone() for name in self.buffers}
         lent = {f"model.{name}": tensor for name, tensor in (leaves | frozen | buffers).items()}
-        with Sampler(at["step"], self.seed):
-            value = torch.func.functional_call(_Loss(self.model, self.loss), lent, (batch,))
+        value = torch.func.functional_call(_Loss(self.model, self.loss), lent, (batch,))
         # ``lent`` now has buffers that were assigned anew; those changed in place are the same tensors as before.
         return scalar_loss(value), leaves, {name: lent[f"model.{name}"] for name in self.buffers}
 
@@ -159,6 +160,17 @@ def model_input(name: str, role: Role, tensor: Tensor) -> Input:
     if isinstance(tensor, nn.Parameter):
         require_finite(made)
     return made
+
+
+def require_signature(loss: Loss, model: nn.Module, names: Iterable[str]) -> None:
+    """Refuse a loss that cannot be called as ``loss(model, **batch)``."""
+    try:
+        inspect.signature(loss).bind(model, **dict.fromkeys(names))
+    except TypeError as error:
+        given = ", ".join(f"{name}=..." for name in names)
+        raise CaptureError(
+            f"the loss is called as loss(model, {given}), with the names of the data: {error}"
+        ) from error
 
 
 def scalar_loss(value: Any) -> Tensor:

@@ -49,6 +49,7 @@ from tallystick.capture.cleaning import clean
 from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.provenance import SOURCE
+from tallystick.errors import CaptureError
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Trace:
     inputs: list[Input]
 
 
+WORD = 1 << 31
 StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
@@ -74,9 +76,25 @@ def trace(step: StepFunction, inputs: Sequence[Input]) -> Trace:
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
         functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
-        traced = make_fx(functional, CORE)(*examples)
-    graph, inputs = _lift_constants(clean(traced), list(inputs))
+        traced = clean(make_fx(functional, CORE)(*examples))
+    require_words(traced.graph)
+    graph, inputs = _lift_constants(traced, list(inputs))
     return Trace(graph, _settle(graph, inputs))
+
+
+def require_words(graph: fx.Graph) -> None:
+    """Refuse numbers that the 32-bit words of a program cannot hold: float64, complex, integers beyond 32 bits."""
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        values = node.meta["val"]
+        for value in values if isinstance(values, (tuple, list)) else [values]:
+            if isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex64, torch.complex128):
+                raise CaptureError(f"{node.meta[SOURCE]}\n  makes a tensor of {value.dtype}; use float32")
+        if node.target is not torch.ops.aten.slice.Tensor:
+            large = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, int) and not -WORD <= a < WORD]
+            if large:
+                raise CaptureError(f"{node.meta[SOURCE]}\n  has the number {large[0]}; integers have 32 bits")
 
 
 class _SourceKeeper(fx.Interpreter):

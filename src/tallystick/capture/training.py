@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from tallystick.capture.optimizers import Optimizer
 from tallystick.capture.provenance import user_line_of
@@ -59,17 +58,8 @@ def _explained() -> Iterator[None]:
         yield
     except CaptureError:
         raise
-    except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise CaptureError(
-            f"{_where(error)}{error.func} makes Python or a shape depend on the values of tensors, which a program "
-            "cannot do: choose with torch.where, or mask instead of selecting"
-        ) from error
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
-        if _where(error) == "":
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        line = user_line_of(error.__traceback__)
+        if line is None:
             raise
-        raise CaptureError(f"{_where(error)}{type(error).__name__}: {error}") from error
-
-
-def _where(error: BaseException) -> str:
-    line = user_line_of(error.__traceback__)
-    return f"{line}\n  " if line else ""
+        raise CaptureError(f"{line}\n  {type(error).__name__}: {error}") from error

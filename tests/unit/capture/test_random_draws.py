@@ -1,0 +1,160 @@
+"""Philox against the authors' known answers, and what is drawn with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from eager_training import GraphRunner
+from tallystick.capture.batches import shuffled_order
+from tallystick.capture.lowerings.random import philox_block
+from tallystick.capture.optimizers import SGD
+from tallystick.capture.random import philox, philox_words
+from tallystick.capture.training import trace_training
+from tallystick.errors import CaptureError
+from tallystick.ir.builder import CodeBuilder
+from tallystick.spec.instructions import execute
+
+# Random123, kat_vectors, philox4x32-10: counter, key, result.
+KNOWN = [
+    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+]
+
+
+def words(text: str) -> tuple[int, ...]:
+    return tuple(int(word, 16) for word in text.split())
+
+
+@pytest.mark.parametrize("counter, key, result", KNOWN)
+def test_known_answers(counter: str, key: str, result: str) -> None:
+    key0, key1 = words(key)
+    assert philox(np.array([words(counter)], np.uint32), (key0, key1)).tolist() == [list(words(result))]
+    b = CodeBuilder()
+    c0, c1, c2, c3 = (b.word(word) for word in words(counter))
+    code, _ = b.build(*philox_block(b, (c0, c1, c2, c3), (key0, key1)))
+    assert execute(code, None) == list(words(result))
+
+
+def test_the_order_is_a_permutation_that_the_seed_decides() -> None:
+    assert sorted(shuffled_order(1000, 1).tolist()) == list(range(1000))
+    assert shuffled_order(10, 7).tolist() == [4, 8, 6, 7, 0, 5, 1, 3, 9, 2], "jobs in the world depend on it"
+    assert (shuffled_order(1000, 1) != shuffled_order(1000, 2)).any()
+    assert (shuffled_order(1000, 1 << 40) != shuffled_order(1000, 0)).any(), "the upper word counts"
+
+
+class Noisy(nn.Module):
+    """Carries what it drew last in a buffer."""
+
+    def __init__(self, draw, elements: int) -> None:
+        super().__init__()
+        self.draw = draw
+        self.weight = nn.Parameter(torch.ones(()))
+        self.register_buffer("drawn", torch.zeros(elements))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.drawn = self.draw(self.drawn)
+        return self.weight * x.mean() + 0.0 * self.drawn.sum()
+
+
+def draws(draw, elements: int = 40_001, steps: int = 1, seed: int = 5) -> np.ndarray:
+    """What a draw yields in each of some steps, shape (steps, elements)."""
+    trace = trace_training(
+        model=Noisy(draw, elements),
+        loss=lambda model, x: model(x),
+        optimizer=SGD(0.0),
+        data={"x": np.ones((1, 1), np.float32)},
+        batch_size=1,
+        steps=steps,
+        seed=seed,
+    )
+    runner = GraphRunner(trace)
+    rows = []
+    for _ in range(steps):
+        runner.advance(1)
+        rows.append(runner.values["model.drawn"].numpy())
+    return np.stack(rows)
+
+
+def test_uniform_numbers_are_the_words_of_philox() -> None:
+    drawn = draws(torch.rand_like, 10, steps=3)
+    for step in range(3):
+        expected = (philox_words(5, 0, 3, step).reshape(-1)[:10] >> 8) * 2.0**-24
+        assert drawn[step].tolist() == expected.tolist()
+
+
+def test_dropout_keeps_its_probability_and_scales_what_it_keeps() -> None:
+    (drawn,) = draws(lambda x: F.dropout(torch.ones_like(x), 0.3))
+    assert set(np.unique(drawn)) == {np.float32(0.0), np.float32(1.0 / 0.7)}
+    kept = (drawn != 0).mean()
+    assert abs(kept - 0.7) < 5 * np.sqrt(0.7 * 0.3 / drawn.size)
+    # Neighbours are independent.
+    both = ((drawn[1:] != 0) & (drawn[:-1] != 0)).mean()
+    assert abs(both - 0.49) < 0.015
+
+
+def test_dropout_of_everything_and_nothing() -> None:
+    assert (draws(lambda x: F.dropout(torch.ones_like(x), 1.0), 50) == 0).all()
+    assert (draws(lambda x: F.dropout(torch.ones_like(x), 0.0), 50) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "draw, mean, deviation",
+    [
+        (torch.rand_like, 0.5, 12**-0.5),
+        (torch.randn_like, 0.0, 1.0),
+        (lambda x: torch.empty_like(x).uniform_(-2.0, 4.0), 1.0, 6 * 12**-0.5),
+        (lambda x: torch.empty_like(x).normal_(3.0, 2.0), 3.0, 2.0),
+        (lambda x: torch.bernoulli(torch.full_like(x, 0.25)), 0.25, 0.25**0.5 * 0.75**0.5),
+        (lambda x: torch.randint(-3, 4, x.shape).float(), 0.0, 2.0),
+        (lambda x: torch.rand(x.shape) + torch.rand(x.shape), 1.0, 6**-0.5),
+    ],
+)
+def test_moments(draw, mean: float, deviation: float) -> None:
+    (drawn,) = draws(draw)
+    assert abs(drawn.mean() - mean) < 5 * deviation / np.sqrt(drawn.size)
+    assert abs(drawn.std() / deviation - 1) < 0.03
+
+
+def test_integers_take_every_value_and_no_other() -> None:
+    (drawn,) = draws(lambda x: torch.randint(-3, 4, x.shape).float(), 2000)
+    assert set(drawn.tolist()) == {-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0}
+
+
+def test_steps_seeds_and_sites_differ() -> None:
+    first, second = draws(torch.rand_like, 100, steps=2)
+    assert (first != second).mean() > 0.9
+    assert (draws(torch.rand_like, 100, seed=6)[0] != first).mean() > 0.9
+    (doubled,) = draws(lambda x: torch.rand_like(x) - torch.rand_like(x), 100)
+    assert (doubled != 0).mean() > 0.9
+
+
+def test_an_operator_without_a_draw_is_named_with_its_line() -> None:
+    with pytest.raises(CaptureError, match=r"multinomial.*test_random_draws\.py:\d+ .*: .*shuffled"):
+        draws(lambda x: x + torch.multinomial(torch.ones(5), 2).sum())  # shuffled
+
+
+def test_a_draw_that_is_repeated_in_the_backward_pass_is_refused() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(lambda x: F.dropout(self.layer(x), 0.5), x, use_reentrant=False).sum()
+
+    with pytest.raises(CaptureError, match="backward"):
+        trace_training(
+            model=Checkpointed(),
+            loss=lambda model, x: model(x),
+            optimizer=SGD(0.1),
+            data={"x": np.ones((2, 4), np.float32)},
+            batch_size=2,
+            steps=1,
+        )
