@@ -17,7 +17,7 @@ from tallystick.job.job import Job
 from tallystick.job.manifest import ConstantFact, Manifest
 from tallystick.job.sources import MAX_SOURCES, Sources
 from tallystick.job.states import aligned
-from tallystick.spec.digests import constants_root, program_root
+from tallystick.spec.digests import constants_root, kernel_leaves, program_root
 from tallystick.spec.encoding import decode_program
 from tallystick.spec.programs import Program
 from tallystick.spec.tensors import TensorType
@@ -110,8 +110,7 @@ def as_tensor(type: TensorType, data: np.ndarray) -> np.ndarray:
 def read_sources(folder: RunFolder, program: Program) -> Sources:
     """The lines the kernels come from. Raises: IntegrityError, ReceiptError."""
     sources = Sources.parse(read_file(folder.sources, MAX_SOURCES), str(folder.sources))
-    if len(sources.kernels) != len(program.kernels):
-        raise ReceiptError(
-            f"{folder.sources} lists {len(sources.kernels)} kernels, the program has {len(program.kernels)}"
-        )
+    leaves = [leaf.hex() for leaf in kernel_leaves(program)]
+    if [kernel.leaf for kernel in sources.kernels] != leaves:
+        raise ReceiptError(f"{folder.sources} is about other kernels than the program's")
     return sources

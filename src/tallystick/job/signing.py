@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tallystick.errors import JobError, ReceiptError
+from tallystick.errors import JobError, ReceiptError, UsageError
 from tallystick.store import read_file
 from tallystick.store.trouble import explained
 
@@ -68,11 +68,16 @@ def signing_key() -> SigningKey:
     """
     path = key_folder() / KEY_FILE
     if not path.exists():
-        create_key(path)
+        try:
+            create_key(path)
+        except UsageError as error:
+            raise JobError(
+                f"the key that signs receipts cannot be made: {error} Set {HOME_VARIABLE} to another folder."
+            ) from error
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise JobError(f"{path} can be read by other users. Run: chmod 600 {path}")
     text = read_file(path, 1000)
-    if not re.fullmatch(rb"[0-9a-f]{64}\n", text):
+    if not re.fullmatch(rb"[0-9a-f]{64}\n", text) or not 1 <= int(text, 16) <= 2 * HALF_ORDER:
         raise JobError(f"{path} does not hold a signing key. Put the right file back, or remove it to get a new key.")
     return SigningKey(path, bytes.fromhex(text.decode().strip()))
 

@@ -1,0 +1,17 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests sign with a key of their own and never touch the user's."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TALLYSTICK_HOME", str(folder))
+        yield folder
