@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.ir.elementary.reduction import (
+    LN2_HIGH,
+    LN2_LOW,
     LOG2_E,
     ROUNDER,
     at_least,
@@ -29,10 +31,10 @@ EXP2 = (
     1.0,
     0.6931471824645996,
     0.24022647738456726,
-    0.05550359562039375,
-    0.009618500247597694,
-    0.0013390975072979927,
-    0.00015328804147429764,
+    0.05550359934568405,
+    0.009618505835533142,
+    0.0013390806270763278,
+    0.00015326471475418657,
 )
 EXPM1 = (
     0.5,
@@ -47,12 +49,19 @@ EXPM1 = (
 def exp(b: CodeBuilder, x: Register) -> Register:
     """e to the power x."""
     x = at_most(b, at_least(b, x, -104.0), 89.0)
-    rounder, scale = _scaling(b, x)
+    rounder = b.float(ROUNDER + 2 * 127)
     total = b.ffma(x, b.float(LOG2_E), rounder)
-    r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
-    less_one = b.ffma(b.fmul(r, r), polynomial(b, r, EXP), r)  # rounding r first would cost monotonicity
-    mantissa = b.fadd(less_one, b.float(1.0))
-    return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
+    n = b.fsub(total, rounder)
+    # REMAINDER: high + low, where high is exact; its sum r serves where its rounding weighs little
+    high = b.ffma(n, b.float(-LN2_HIGH), x)
+    low = b.fmul(n, b.float(-LN2_LOW))
+    r = b.fadd(high, low)
+    tail = b.ffma(b.fmul(r, r), polynomial(b, r, EXP), low)
+    less_one = b.fadd(high, tail)  # exp(r) - 1
+    # SCALE BY 2^n, half of n at a time: n goes from -150 to 128
+    first = b.shl(b.lshr(total, b.word(1)), b.word(23))
+    second = b.isub(exponent_field(b, total), first)
+    return b.fmul(b.ffma(less_one, first, first), second)
 
 
 def exp2(b: CodeBuilder, x: Register) -> Register:

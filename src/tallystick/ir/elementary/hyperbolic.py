@@ -14,16 +14,24 @@ from tallystick.ir.elementary.reduction import (
     with_sign_of,
 )
 
-TANH_SMALL_LIMIT = 0.55
-TANH_SMALL = (-0.33333316445350647, 0.13332544267177582, -0.0538475476205349, 0.02105071395635605, -0.00624284939840436)
+TANH_NEAR_LIMIT = 1.0
+TANH_NEAR = (
+    -0.33333295583724976,
+    0.13332346081733704,
+    -0.05387984588742256,
+    0.0214866753667593,
+    -0.007946008816361427,
+    0.002301219617947936,
+    -0.0003583927755244076,
+)
 EXP_OF_TWICE = (
     1.0,
     2.0,
     1.999999761581421,
     1.3333216905593872,
-    0.666692316532135,
-    0.26779770851135254,
-    0.08845008164644241,
+    0.6666922569274902,
+    0.26779788732528687,
+    0.08845406025648117,
 )
 EXP_OF_MINUS = (
     0.4999999403953552,
@@ -35,20 +43,23 @@ EXP_OF_MINUS = (
 
 
 def tanh(b: CodeBuilder, x: Register) -> Register:
-    """The hyperbolic tangent: an odd polynomial near 0, else 1 - 2 / (exp(2|x|) + 1)."""
+    """The hyperbolic tangent: an odd polynomial near 0, else 1 - 1 / (exp(2|x|) / 2 + 1/2)."""
     # NEAR ZERO
     square = b.fmul(x, x)
-    correction = b.fmul(square, polynomial(b, square, TANH_SMALL))
-    near = b.ffma(x, correction, x)
+    cube = b.fmul(x, square)
+    near = b.ffma(cube, polynomial(b, square, TANH_NEAR), x)
     # FAR
     size = b.fabs(x)
     bounded = at_most(b, size, 9.02)
-    rounder = b.float(ROUNDER - 1)  # half of the exponential
+    rounder = b.float(ROUNDER + 126)
     total = b.ffma(bounded, b.float(2 * LOG2_E), rounder)
     r = subtract_ln2_multiple(b, bounded, b.fsub(total, rounder), 0.5)
-    half_exp = b.iadd(polynomial(b, r, EXP_OF_TWICE), exponent_field(b, total))
-    far = b.fsub(b.float(1.0), b.fdiv(b.float(1.0), b.fadd(half_exp, b.float(0.5))))
-    return b.select(b.fle(b.float(TANH_SMALL_LIMIT), size), with_sign_of(b, far, x), near)
+    half = b.float(0.5)
+    denominator = b.ffma(polynomial(b, r, EXP_OF_TWICE), exponent_field(b, total), half)
+    one = b.float(1.0)
+    far = b.fsub(one, b.fdiv(one, denominator))
+    # The cube has the sign of x, of a zero too, and is the canonical NaN where x is any NaN.
+    return with_sign_of(b, b.select(b.fle(b.float(TANH_NEAR_LIMIT), size), far, near), cube)
 
 
 def sigmoid(b: CodeBuilder, x: Register) -> Register:

@@ -8,7 +8,7 @@ from tallystick.ir.builder import CodeBuilder, Register
 
 ROUNDER = 1.5 * 2.0**23  # added to a float below 2^22, it leaves the nearest integer in the low bits of the sum
 LOG2_E = 1.4426950408889634
-LN2_HIGH = 0.693145751953125  # ln 2 to 16 bits: its product with a 9-bit integer is exact
+LN2_HIGH = 0.693145751953125  # ln 2 to 16 bits: its product with an 8-bit integer is exact
 LN2_LOW = 1.428606820309417e-06
 
 
@@ -33,9 +33,9 @@ def at_most(b: CodeBuilder, x: Register, high: float) -> Register:
 
 
 def subtract_ln2_multiple(b: CodeBuilder, x: Register, n: Register, unit: float = 1.0) -> Register:
-    """x - n * unit * ln 2 for an integral float n of at most 9 bits and a power of two ``unit``."""
-    partial = b.ffma(n, b.float(-LN2_HIGH * unit), x)
-    return b.ffma(n, b.float(-LN2_LOW * unit), partial)
+    """x - n * unit * ln 2 for an integral float n of at most 8 bits and a power of two ``unit``."""
+    exact = b.ffma(n, b.float(-LN2_HIGH * unit), x)
+    return b.ffma(n, b.float(-LN2_LOW * unit), exact)
 
 
 def exponent_field(b: CodeBuilder, sum_with_rounder: Register) -> Register:
