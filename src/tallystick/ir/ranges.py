@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import gcd
+from math import floor, gcd
 
 from tallystick.spec.views import Address, Guard
 
@@ -22,6 +22,7 @@ Interval = tuple[int, int]  # both ends included
 Strides = tuple[int, ...]
 
 ROUNDS = 2  # over the guards, choosing each multiplier given the others
+GUARDS = 8  # on more than one axis that are made use of: bounds the time a hostile program can take
 
 
 def box_of(shape: Sequence[int]) -> list[Interval]:
@@ -59,7 +60,7 @@ def open_range(address: Address, shape: Sequence[int]) -> Interval | None:
         first, last = intersect(interval, affine_range(0, strides, box))
         if first > last:
             return None
-        if sum(stride != 0 for stride in strides) > 1:
+        if sum(stride != 0 for stride in strides) > 1 and len(constraints) < GUARDS:
             constraints.append((strides, (first, last)))
     high = greatest(address.strides, box, constraints)
     low = -greatest([-stride for stride in address.strides], box, constraints)
@@ -88,31 +89,51 @@ def intersect(a: Interval, b: Interval) -> Interval:
 
 
 def greatest(strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]) -> int:
-    """An upper bound of sum(strides * indices) over the points of a box that meet the constraints."""
+    """An upper bound of sum(strides * indices) over the points of a box that meet the constraints.
+
+    Multipliers are chosen one after the other. Which one comes first can matter, so each gets its turn.
+    """
+    bound = affine_range(0, strides, box)[1]
+    for first in range(len(constraints)):
+        order = [constraints[first], *constraints[:first], *constraints[first + 1 :]]
+        bound = min(bound, descend(strides, box, order))
+    return bound
+
+
+def descend(strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]) -> int:
+    """The bound of multipliers each of which is the best given those chosen before it."""
     residual = [Fraction(stride) for stride in strides]
     multipliers = [Fraction(0)] * len(constraints)
-    for _ in range(ROUNDS if constraints else 0):
+    for _ in range(ROUNDS):
         for j, (guard, interval) in enumerate(constraints):
-            without = [r + multipliers[j] * g for r, g in zip(residual, guard, strict=True)]
-            choices = {Fraction(0), multipliers[j]}
-            choices.update(r / g for r, g in zip(without, guard, strict=True) if g)
-            multipliers[j] = min(sorted(choices), key=lambda m: upper(without, guard, interval, m, box))
-            residual = [r - multipliers[j] * g for r, g in zip(without, guard, strict=True)]
-    total = upper(residual, strides, (0, 0), Fraction(0), box)
-    total += sum(max(m * first, m * last) for m, (_, (first, last)) in zip(multipliers, constraints, strict=True))
-    return total.__floor__()
+            residual = [r + multipliers[j] * g for r, g in zip(residual, guard, strict=True)]
+            multipliers[j] = best_multiplier(residual, guard, interval, box)
+            residual = [r - multipliers[j] * g for r, g in zip(residual, guard, strict=True)]
+    total = sum(
+        (max(m * low, m * high) for m, (_, (low, high)) in zip(multipliers, constraints, strict=True)), Fraction()
+    )
+    for r, (first, last) in zip(residual, box, strict=True):
+        total += r * (last if r > 0 else first)
+    return floor(total)
 
 
-def upper(
-    residual: Sequence[Fraction],
-    guard: Sequence[int],
-    interval: Interval,
-    multiplier: Fraction,
-    box: Sequence[Interval],
+def best_multiplier(
+    residual: Sequence[Fraction], guard: Strides, interval: Interval, box: Sequence[Interval]
 ) -> Fraction:
-    """The greatest of residual - multiplier * guard over the box, and of multiplier * guard over its interval."""
-    total = max(multiplier * interval[0], multiplier * interval[1])
+    """The m for which max(m * guard) + max(residual - m * guard) is least.
+
+    The sum is convex in m and linear between the points where a stride vanishes: walk over these, adding what each
+    changes of the slope, until it rises.
+    """
+    low, high = interval
+    slope = low
+    bends = [(Fraction(0), high - low)]
     for r, g, (first, last) in zip(residual, guard, box, strict=True):
-        rest = r - multiplier * g
-        total += rest * (last if rest > 0 else first)
-    return total
+        if g:
+            slope -= g * (last if g > 0 else first)
+            bends.append((r / g, abs(g) * (last - first)))
+    for multiplier, change in sorted(bends):
+        slope += change
+        if slope >= 0:
+            return multiplier
+    raise AssertionError("the slope ends at or above 0, for the interval meets the box")

@@ -23,8 +23,6 @@ from tallystick.spec.views import Address
 INT32_MAGNITUDE = 1 << 31
 INT64_MAGNITUDE = 1 << 63
 
-MERGE_SOURCES = frozenset({Op.CONST, Op.ACC, Op.STEP})
-
 
 def verify(program: Program) -> None:
     """Raise ProgramError, naming kernel and field, unless the program keeps every rule of the representation."""
