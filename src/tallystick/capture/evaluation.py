@@ -158,6 +158,7 @@ class Inliner:
         affine = tuple(bound for bound in read.bounds if not bound.form.computed)
         own = scalars.read_of(value)
         if own is not None and (not own.bounds or own.fill == read.fill) and len(affine) == len(read.bounds):
+            own = self._guarded_index(own, affine)
             return scalars.read(replace(own, bounds=merged_bounds(own.bounds, affine), fill=read.fill))
         guarded = scalars.rewrite(value, lambda scalar, _: self._guarded(scalar, affine))
         return scalars.select(scalars.inside(read.bounds), guarded, scalars.word(read.fill))
@@ -165,13 +166,26 @@ class Inliner:
     def _guarded(self, scalar: Scalar, bounds: tuple[Bound, ...]) -> Scalar:
         """A leaf that stays inside its tensor where the bounds are closed; its word does not matter there."""
         read = self.graph.scalars.read_of(scalar)
-        if read is None or any(form.computed for form in read.index):
+        if read is None:
             return scalar
-        for form, extent in zip(read.index, self.graph.nodes[read.node].extents, strict=True):
-            low, high = form.bounds(self.extents)
-            if low < 0 or high >= extent:
-                return self.graph.scalars.read(replace(read, bounds=merged_bounds(read.bounds, bounds)))
-        return scalar
+        read = self._guarded_index(read, bounds)
+        if not any(form.computed for form in read.index):
+            for form, extent in zip(read.index, self.graph.nodes[read.node].extents, strict=True):
+                low, high = form.bounds(self.extents)
+                if low < 0 or high >= extent:
+                    read = replace(read, bounds=merged_bounds(read.bounds, bounds))
+        return self.graph.scalars.read(read)
+
+    def _guarded_index(self, read: Read, bounds: tuple[Bound, ...]) -> Read:
+        """The read with the reads inside its computed indices guarded."""
+        if not any(form.computed for form in read.index):
+            return read
+        rewrite = self.graph.scalars.rewrite
+        index = []
+        for form in read.index:
+            computed = tuple((s, rewrite(c, lambda leaf, _: self._guarded(leaf, bounds))) for s, c in form.computed)
+            index.append(replace(form, computed=computed))
+        return replace(read, index=tuple(index))
 
 
 def merged_bounds(a: Sequence[Bound], b: Sequence[Bound]) -> tuple[Bound, ...]:

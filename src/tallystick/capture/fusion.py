@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from itertools import count
 from math import prod
 
 from tallystick.capture.evaluation import NotFusable
@@ -67,6 +68,8 @@ def can_follow(plan: Plan, a: Cluster, b: Cluster) -> bool:
 
 def can_join(plan: Plan, a: Cluster, b: Cluster) -> bool:
     """Whether a and b could run side by side: both maps, or folds over the same points in the same order."""
+    if a.number > b.number:
+        return False  # one order of the pair is enough
     if a.is_map and b.is_map:
         return not a.loads.isdisjoint(b.loads) or a.points <= SMALL
     if not a.specs or not b.specs or a.is_contraction or b.is_contraction or a.is_scan or b.is_scan:
@@ -80,7 +83,8 @@ Rule = Callable[[Plan, Cluster, Cluster], bool]
 
 def merge_best(plan: Plan, rule: Rule) -> None:
     """Merge pairs of clusters that a rule allows, the one that saves most first."""
-    queue: list[tuple[float, int, int, Cluster, Cluster, Cluster]] = []
+    queue: list[tuple[float, int, Cluster, Cluster, Cluster]] = []
+    order = count()
 
     def consider(a: Cluster, b: Cluster) -> None:
         if prod(a.out_extents) != prod(b.out_extents) or plan.makes_circle(a, b):
@@ -91,12 +95,12 @@ def merge_best(plan: Plan, rule: Rule) -> None:
             return
         saving = a.cost + b.cost - merged.cost
         if saving > 0:
-            heapq.heappush(queue, (-saving, a.number, b.number, a, b, merged))
+            heapq.heappush(queue, (-saving, next(order), a, b, merged))
 
     for a, b in candidates(plan, rule):
         consider(a, b)
     while queue:
-        _, _, _, a, b, merged = heapq.heappop(queue)
+        _, _, a, b, merged = heapq.heappop(queue)
         if plan.clusters.get(a.number) is not a or plan.clusters.get(b.number) is not b:
             continue
         if merged.outputs != plan.wanted_outputs(merged.members, [a.number, b.number]) or plan.makes_circle(a, b):

@@ -130,7 +130,7 @@ def build_kernel(
     ``shape``: the output shape that is asked for, if any (for a scatter: ``base_shape``); else axes are joined freely.
     Raises: NotFusable if it passes a limit of the representation, or cannot have that shape.
     """
-    joined = joined_axes(graph, evaluation, shape)
+    joined = joined_axes(graph, evaluation, None if evaluation.scatter is not None else shape)
     all_extents = evaluation.out_extents + evaluation.reduce_extents
     extents = tuple(prod(all_extents[axis] for axis in group) for group in joined)
     out_axes = len(evaluation.out_extents)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx
 
-from tallystick.capture.context import Lowering
+from tallystick.capture.context import Lowering, single_axes
 from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.evaluation import NotFusable
 from tallystick.capture.fusion import fuse
@@ -18,7 +18,7 @@ from tallystick.capture.kernel_builder import build_kernel
 from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
 from tallystick.capture.plan import Cluster, Plan
 from tallystick.capture.registry import lowerings
-from tallystick.capture.views import TensorView, single_axes, whole
+from tallystick.capture.views import TensorView, whole
 from tallystick.errors import CaptureError
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program
@@ -53,7 +53,7 @@ def lower(graph: fx.Graph, slots: Sequence[Slot], fused: bool = True) -> Lowered
     assert len(results) == len(states), "one result per state slot"
     roots = claim_roots(tensors, results, states, states + constants)
     plan = make_plan(tensors, roots, fused)
-    kernels, sources, values = emit(plan, len(states) + len(constants))
+    kernels, sources, values = emit(plan, states + constants)
     next_state = tuple(values[node.number] for node, _ in roots)
     return Lowered(Program(tuple(states), tuple(constants), tuple(kernels), next_state), sources)
 
@@ -146,7 +146,7 @@ def claim_roots(
             continue
         usable = view.is_whole and isinstance(node.kind, (Map, Fold, Scatter))
         if not usable or claimed.get(node.number, type.shape) != type.shape or not can_have_shape(tensors, node, type):
-            node = copy_of(tensors, view)
+            node = copy_of(tensors, view, type)
         claimed[node.number] = type.shape
         roots.append((node, type.shape))
     return roots
@@ -163,8 +163,12 @@ def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType) -> bool:
     return True
 
 
-def copy_of(tensors: TensorGraph, view: TensorView) -> Node:
-    """A node of its own with the same elements, whose loop axes are the dimensions of the view."""
+def copy_of(tensors: TensorGraph, view: TensorView, type: TensorType) -> Node:
+    """A node of its own with the same elements that can be stored in exactly the type's shape."""
+    mapped = view.mapped().node
+    copied = tensors.fresh(mapped.kind, mapped.dtype, mapped.extents)
+    if can_have_shape(tensors, copied, type):
+        return copied
     flat = view.materialised()
     for dim in range(flat.rank):
         flat = flat.flattened(dim)
@@ -185,14 +189,14 @@ def make_plan(tensors: TensorGraph, roots: Sequence[Root], fused: bool, only: Se
     return plan
 
 
-def emit(plan: Plan, inputs: int) -> tuple[list[Kernel], list[str], dict[int, int]]:
+def emit(plan: Plan, inputs: Sequence[TensorType]) -> tuple[list[Kernel], list[str], dict[int, int]]:
     """The kernels in order, the sources of each, and the value number of every stored node."""
     graph = plan.graph
     values = {node.number: node.kind.value for node in graph.nodes if isinstance(node.kind, Input)}
-    shapes: dict[int, tuple[int, ...]] = {}
+    shapes = {number: inputs[value].shape for number, value in values.items()}
     kernels: list[Kernel] = []
     sources: list[str] = []
-    following = inputs
+    following = len(inputs)
     for cluster in plan.ordered():
         evaluation = cluster.evaluation
         assert evaluation is not None, "a planned cluster is evaluated"

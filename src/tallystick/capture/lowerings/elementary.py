@@ -1,0 +1,183 @@
+"""Square roots, exponentials, logarithms, trigonometry and powers, element by element."""
+
+from __future__ import annotations
+
+import torch
+
+from tallystick.capture.context import Lowering
+from tallystick.capture.dtypes import FLOATS
+from tallystick.capture.operands import Number, Operand, pointwise, result_dtype
+from tallystick.capture.points import Point
+from tallystick.capture.registry import lowers
+from tallystick.capture.views import TensorView
+from tallystick.errors import CaptureError
+from tallystick.ir import elementary
+from tallystick.ir.builder import Register
+
+aten = torch.ops.aten
+
+
+@lowers(aten.sqrt.default)
+def sqrt(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, lambda b, x: b.fsqrt(x), x)
+
+
+@lowers(aten.rsqrt.default)
+def rsqrt(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.rsqrt, x)
+
+
+@lowers(aten.exp.default)
+def exp(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.exp, x)
+
+
+@lowers(aten.exp2.default)
+def exp2(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.exp2, x)
+
+
+@lowers(aten.expm1.default)
+def expm1(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.expm1, x)
+
+
+@lowers(aten.log.default)
+def log(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.log, x)
+
+
+@lowers(aten.log2.default)
+def log2(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.log2, x)
+
+
+@lowers(aten.log10.default)
+def log10(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.log10, x)
+
+
+@lowers(aten.log1p.default)
+def log1p(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.log1p, x)
+
+
+@lowers(aten.sin.default)
+def sin(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.sin, x)
+
+
+@lowers(aten.cos.default)
+def cos(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.cos, x)
+
+
+@lowers(aten.tan.default)
+def tan(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, lambda b, x: b.fdiv(elementary.sin(b, x), elementary.cos(b, x)), x)
+
+
+@lowers(aten.tanh.default)
+def tanh(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.tanh, x)
+
+
+@lowers(aten.sigmoid.default)
+def sigmoid(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.sigmoid, x)
+
+
+@lowers(aten.erf.default)
+def erf(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.erf, x)
+
+
+@lowers(aten.sinh.default)
+def sinh(ctx: Lowering, x: TensorView) -> TensorView:
+    """From expm1, which keeps the digits of a small x; halves are taken before the product can overflow."""
+
+    def element(b: Point, x: Register) -> Register:
+        size, half = b.fabs(x), b.float(0.5)
+        grown = elementary.expm1(b, size)
+        small = b.fmul(half, b.fadd(grown, b.fdiv(grown, b.fadd(grown, b.float(1.0)))))
+        root = elementary.exp(b, b.fmul(half, size))
+        value = b.select(b.flt(size, b.float(80.0)), small, b.fmul(b.fmul(half, root), root))
+        return b.select(b.feq(x, x), b.or_(value, b.and_(x, b.word(0x80000000))), x)
+
+    return pointwise(ctx, element, x)
+
+
+@lowers(aten.cosh.default)
+def cosh(ctx: Lowering, x: TensorView) -> TensorView:
+    def element(b: Point, x: Register) -> Register:
+        size, half = b.fabs(x), b.float(0.5)
+        grown = elementary.exp(b, size)
+        small = b.fmul(half, b.fadd(grown, b.fdiv(b.float(1.0), grown)))
+        root = elementary.exp(b, b.fmul(half, size))
+        return b.select(b.flt(size, b.float(80.0)), small, b.fmul(b.fmul(half, root), root))
+
+    return pointwise(ctx, element, x)
+
+
+# POWERS
+@lowers(aten.pow.Tensor_Scalar)
+def pow_number(ctx: Lowering, x: TensorView, exponent: Number) -> TensorView:
+    if result_dtype(ctx) not in FLOATS:
+        if exponent < 0:
+            raise CaptureError("integers to a negative power are not integers; convert the tensor with .float() first")
+        return pointwise(ctx, lambda b, x: integer_power(b, x, int(exponent)), x)
+    return pointwise(ctx, lambda b, x: float_power(b, x, float(exponent)), x)
+
+
+@lowers(aten.pow.Tensor_Tensor, aten.pow.Scalar)
+def pow_tensor(ctx: Lowering, x: Operand, exponent: TensorView) -> TensorView:
+    if result_dtype(ctx) in FLOATS:
+        return pointwise(ctx, elementary.pow, x, exponent)
+    return pointwise(ctx, integer_power_of_word, x, exponent)
+
+
+def float_power(b: Point, x: Register, exponent: float) -> Register:
+    """The powers that PyTorch computes by multiplication or roots, and the general one."""
+    if exponent == 1.0:
+        return x
+    if exponent == 0.0:
+        return b.float(1.0)
+    if exponent == 0.5:
+        return b.fsqrt(x)
+    if exponent == -0.5:
+        return b.fdiv(b.float(1.0), b.fsqrt(x))
+    if exponent == 2.0:
+        return b.fmul(x, x)
+    if exponent == 3.0:
+        return b.fmul(b.fmul(x, x), x)
+    if exponent == -1.0:
+        return b.fdiv(b.float(1.0), x)
+    if exponent == -2.0:
+        return b.fdiv(b.float(1.0), b.fmul(x, x))
+    return elementary.pow(b, x, b.float(exponent))
+
+
+def integer_power(b: Point, x: Register, exponent: int) -> Register:
+    """x to a constant power, by squaring; wraps."""
+    result = b.word(1)
+    while exponent:
+        if exponent & 1:
+            result = b.imul(result, x)
+        exponent >>= 1
+        if exponent:
+            x = b.imul(x, x)
+    return result
+
+
+def integer_power_of_word(b: Point, x: Register, exponent: Register) -> Register:
+    """x to a power, by squaring; wraps. Negative powers are 0, except of 1 and -1."""
+    result = b.word(1)
+    square = x
+    for bit in range(31):
+        odd = b.and_(b.lshr(exponent, b.word(bit)), b.word(1))
+        result = b.imul(result, b.select(odd, square, b.word(1)))
+        if bit < 30:
+            square = b.imul(square, square)
+    odd = b.and_(exponent, b.word(1))
+    unit = b.select(b.ieq(x, b.word(-1)), b.select(odd, b.word(-1), b.word(1)), b.ieq(x, b.word(1)))
+    return b.select(b.ilt(exponent, b.word(0)), unit, result)
