@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tallystick.engine import Engine
 from tallystick.ir.builder import CodeBuilder
 from tallystick.ir.captured import Captured
 from tallystick.job import Job
@@ -129,3 +130,57 @@ def flip(path: Path, byte: int, bit: int = 0) -> None:
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a folder by its name."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class LyingEngine(Engine):
+    """An engine that flips one bit of the state after one step, and goes on from there as if nothing had happened."""
+
+    step = 0
+    slot = 0
+    element = 0
+    bit = 0
+
+    def start(self, state, constants, step: int = 0):
+        return LyingSession(self, list(constants), super().start(state, constants, step=step))
+
+
+class LyingSession:
+    """Stands in for a session: stops at the step after which to lie, and starts another session from the lie."""
+
+    def __init__(self, engine: LyingEngine, constants: list[np.ndarray], session) -> None:
+        self.engine = engine
+        self.constants = constants
+        self.session = session
+
+    def __enter__(self) -> LyingSession:
+        self.session.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.session.__exit__(*error)
+
+    def __getattr__(self, name: str):
+        return getattr(self.session, name)
+
+    def advance(self, steps: int) -> None:
+        before = min(steps, max(0, self.engine.step + 1 - self.session.step))
+        lies = 0 < before <= steps and self.session.step + before == self.engine.step + 1
+        if before:
+            self.session.advance(before)
+        if lies:
+            state = self.session.state()
+            flat = state[self.engine.slot].reshape(-1).view(np.uint8)
+            flat[self.engine.element * state[self.engine.slot].itemsize + self.engine.bit // 8] ^= (
+                1 << self.engine.bit % 8
+            )
+            at = self.session.step
+            self.session.__exit__(None, None, None)
+            self.session = Engine.start(self.engine, state, self.constants, step=at)
+            self.session.__enter__()
+        if steps > before:
+            self.session.advance(steps - before)
+
+
+def liar(step: int, slot: int, element: int, bit: int = 0) -> type[LyingEngine]:
+    """The engine that flips a bit of an element of a slot of the state after a step."""
+    return type("Liar", (LyingEngine,), {"step": step, "slot": slot, "element": element, "bit": bit})
