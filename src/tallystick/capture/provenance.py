@@ -13,7 +13,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
@@ -36,10 +36,10 @@ _SITE = ("site-packages", "dist-packages")
 class SourceRecorder(TorchDispatchMode):
     """Writes ``meta["source"]`` onto every node traced while it is active.
 
-    ``outermost`` is the code of the function that calls the user's code: frames outside it are not looked at.
+    ``outermost`` is the code of our functions that call the user's: frames outside of them are not looked at.
     """
 
-    def __init__(self, outermost: CodeType) -> None:
+    def __init__(self, *outermost: CodeType) -> None:
         super().__init__()
         self._outermost = outermost
         self._section: str | None = None
@@ -79,20 +79,22 @@ class SourceRecorder(TorchDispatchMode):
     def _source(self) -> str:
         if self._section is not None:
             return self._section
+        frame = user_frame(sys._getframe(1), self._outermost)
         autograd_node = torch._C._current_autograd_node()
         if autograd_node is not None:
-            line = self._line_of_sequence.get(autograd_node._sequence_nr())
-            return BACKWARD + (line or "the loss")
-        line = describe_frame(user_frame(sys._getframe(1), self._outermost))
+            # Gradients that the user wrote, and checkpoints that run the forward pass again, have lines of their own.
+            line = self._line_of_sequence.get(autograd_node._sequence_nr(), "the loss")
+            return BACKWARD + line if frame is None else describe_frame(frame)
+        line = describe_frame(frame)
         # Autograd numbers its node just before the operator arrives here, so the last number given out is this
         # operator's; operators without a gradient see an older number, whose line must stay.
         self._line_of_sequence.setdefault(torch.autograd._get_sequence_nr() - 1, line)
         return line
 
 
-def user_frame(frame: FrameType | None, outermost: CodeType | None = None) -> FrameType | None:
+def user_frame(frame: FrameType | None, outermost: Collection[CodeType] = ()) -> FrameType | None:
     """The innermost frame of the user's code, looking outwards from ``frame`` and no further than ``outermost``."""
-    while frame is not None and frame.f_code is not outermost:
+    while frame is not None and frame.f_code not in outermost:
         if is_user_file(frame.f_code.co_filename):
             return frame
         frame = frame.f_back

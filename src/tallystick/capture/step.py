@@ -85,7 +85,7 @@ class TrainingStep:
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The new STATE tensors; called once, under the tracer."""
         at = {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
-        recorder = SourceRecorder(TrainingStep._forward.__code__)
+        recorder = SourceRecorder(TrainingStep.__call__.__code__, TrainingStep._forward.__code__)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
             value, leaves, buffers = self._forward(at, batch)

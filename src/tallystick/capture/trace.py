@@ -87,11 +87,11 @@ def require_words(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if node.op != "call_function":
             continue
-        values = node.meta["val"]
-        for value in values if isinstance(values, (tuple, list)) else [values]:
-            if isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex64, torch.complex128):
-                raise CaptureError(f"{node.meta[SOURCE]}\n  makes a tensor of {value.dtype}; use float32")
-        if node.target is not torch.ops.aten.slice.Tensor:
+        values = node.meta["val"] if isinstance(node.meta["val"], (tuple, list)) else [node.meta["val"]]
+        dtypes = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+        for dtype in dtypes & {torch.float64, torch.complex64, torch.complex128}:
+            raise CaptureError(f"{node.meta[SOURCE]}\n  makes a tensor of {dtype}; use float32")
+        if torch.int64 in dtypes and node.target is not torch.ops.aten.slice.Tensor:
             large = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, int) and not -WORD <= a < WORD]
             if large:
                 raise CaptureError(f"{node.meta[SOURCE]}\n  has the number {large[0]}; integers have 32 bits")

@@ -5,15 +5,74 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
 from torch import nn
 
+from tallystick.capture.dtypes import storage_dtype
+from tallystick.capture.inputs import Input, Role
+from tallystick.capture.lowering import Slot, lower
 from tallystick.capture.optimizers import Optimizer
 from tallystick.capture.provenance import user_line_of
 from tallystick.capture.step import Loss, TrainingStep
 from tallystick.capture.trace import Trace, trace
 from tallystick.errors import CaptureError
+from tallystick.ir.captured import Captured
 from tallystick.spec.limits import STEPS
+from tallystick.spec.tensors import TensorType
+
+
+def capture_training(
+    *,
+    model: nn.Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    data: Mapping[str, object],
+    batch_size: int,
+    steps: int,
+    seed: int = 0,
+) -> Captured:
+    """The program of a training job, with its start state and its constants.
+
+    ``loss(model, **batch)`` returns a scalar float32 tensor. ``data`` has one array per name of the batch, with one
+    row per example. The batch of step s is the rows order[(s * batch_size + j) % rows], where ``order`` is a
+    permutation that the seed decides. State: ``model.*``, ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps],
+    element s written at step s).
+
+    Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
+    """
+    traced = trace_training(
+        model=model, loss=loss, optimizer=optimizer, data=data, batch_size=batch_size, steps=steps, seed=seed
+    )
+    return captured(traced)
+
+
+def captured(traced: Trace) -> Captured:
+    """A traced step, lowered."""
+    lowered = lower(traced.graph, [slot(made) for made in traced.inputs])
+    state = [made for made in traced.inputs if made.role is Role.STATE]
+    constants = [made for made in traced.inputs if made.role is Role.CONSTANT]
+    return Captured(
+        program=lowered.program,
+        state=[stored(made) for made in state],
+        constants=[stored(made) for made in constants],
+        state_names=[made.name for made in state],
+        constant_names=[made.name for made in constants],
+        sources=lowered.sources,
+    )
+
+
+def slot(made: Input) -> Slot:
+    """What lowering has to know of an input."""
+    if made.role is Role.STEP:
+        return Slot(None)
+    return Slot(TensorType(storage_dtype(made.dtype), made.shape), made.role is Role.STATE)
+
+
+def stored(made: Input) -> np.ndarray:
+    """The array of a slot, dense and row-major."""
+    assert made.array is not None, "every slot holds data"
+    return made.array if made.array.flags.c_contiguous else np.ascontiguousarray(made.array)
 
 
 def trace_training(

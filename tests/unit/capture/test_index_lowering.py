@@ -48,13 +48,13 @@ def test_reads_and_their_gradients(case: str) -> None:
 
 WRITES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "index_add": lambda x, y: x.index_add(0, torch.tensor([1, 1, 0]), y[:3], alpha=2.0),
-    "scatter_add": lambda x, y: x.scatter_add(0, torch.tensor([[0, 1], [0, 1], [3, 1]]), y),
-    "scatter": lambda x, y: x.scatter(1, torch.tensor([[1], [0]]), y),
+    "scatter_add": lambda x, y: x.scatter_add(0, torch.tensor([[0, 1], [0, 1], [3, 1]]), y[:3]),
+    "scatter": lambda x, y: x.scatter(1, torch.tensor([[1], [0]]), y[:2, :1]),
     "scatter a number": lambda x, y: x.scatter(1, torch.tensor([[1], [0]]), 7.0) * y.sum(),
     "index_put": lambda x, y: x.index_put((torch.tensor([0, -1]),), y[:2]),
     "index_put, adding": lambda x, y: x.index_put((torch.tensor([0, 0]),), y[:2], accumulate=True),
     "index_put, inner": lambda x, y: x.index_put((None, torch.tensor([1])), y[:, :1]),
-    "assigning a number": lambda x, y: torch.where(y > 0, x, assigned(x, 3.0)),
+    "assigning a number": lambda x, y: assigned(x, 3.0) * y,
     "assigning by mask": lambda x, y: masked(x) * y,
     "assigning a row": lambda x, y: row_assigned(x, y[0]),
     "scatter_reduce": lambda x, y: x.scatter_reduce(0, torch.tensor([[0, 1], [0, 1]]), y[:2], "sum"),
