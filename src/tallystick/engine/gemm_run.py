@@ -74,6 +74,7 @@ class Frame:
         self.function = ir.Function(module, RUN, name)
         self.function.linkage = "internal"
         self.function.attributes.add("nounwind")
+        self.function.attributes.add("noinline")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.tiles = tiles
         self.slow_side: Side = slow
