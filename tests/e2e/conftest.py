@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.story import JOBS, User
+from e2e.story import JOBS, ROOT, Colleague, User
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,13 @@ def trained(user: User) -> Path:
     """The folder of a finished run. Stories do not change it."""
     user.tally("run", f"{JOBS}:job", "--out", "trained")
     return user.home / "trained"
+
+
+@pytest.fixture
+def colleague(user: User, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Colleague:
+    """The same user without a process per command."""
+    for name, value in user.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(user.home)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    return Colleague(capsys)

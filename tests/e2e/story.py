@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tallystick.cli.app import app
+
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = Path(__file__).resolve().parent / "short_jobs.py"
 TALLY = Path(sys.executable).parent / "tally"
@@ -55,6 +59,33 @@ class User:
 
     def tally_json(self, *words: object, expect: int = 0) -> dict[str, Any]:
         """The one document a command prints with --json."""
+        return json.loads(self.tally(*words, "--json", expect=expect).stdout)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Colleague:
+    """Runs commands in this process: importing PyTorch once is enough for many mistakes. Warnings are errors here."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def tally(self, *words: object, expect: int = 0) -> Said:
+        with pytest.raises(SystemExit) as caught:
+            app([str(word) for word in words])
+        said = self.capsys.readouterr()
+        told = f"exit code {caught.value.code}\n--- stdout\n{said.out}\n--- stderr\n{said.err}"
+        assert (caught.value.code or 0) == expect, told
+        assert "Traceback" not in said.out + said.err, told
+        return Said(said.out, said.err)
+
+    def tally_json(self, *words: object, expect: int = 0) -> dict[str, Any]:
         return json.loads(self.tally(*words, "--json", expect=expect).stdout)
 
 

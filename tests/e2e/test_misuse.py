@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.story import JOBS, User
+from e2e.story import JOBS, Colleague
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from e2e.story import JOBS, User
         ("np", "is a module"),
     ],
 )
-def test_a_job_that_cannot_be(user: User, tmp_path: Path, name: str, says: str) -> None:
-    done = user.tally("run", f"{JOBS}:{name}", "--out", tmp_path / "out", expect=2)
+def test_a_job_that_cannot_be(colleague: Colleague, tmp_path: Path, name: str, says: str) -> None:
+    done = colleague.tally("run", f"{JOBS}:{name}", "--out", tmp_path / "out", expect=2)
     assert says in done.stderr
     assert done.stdout == ""
-    error = user.tally_json("run", f"{JOBS}:{name}", "--out", tmp_path / "out", expect=2)["error"]
+    error = colleague.tally_json("run", f"{JOBS}:{name}", "--out", tmp_path / "out", expect=2)["error"]
     assert error["exit_code"] == 2
     assert says in error["message"]
 
@@ -57,33 +57,33 @@ def test_a_job_that_cannot_be(user: User, tmp_path: Path, name: str, says: str) 
         (["walk"], "No such command"),
     ],
 )
-def test_words_that_do_not_fit(user: User, words: list[str], says: str) -> None:
-    assert says in " ".join(user.tally(*words, expect=2).stderr.replace("│", " ").split())
+def test_words_that_do_not_fit(colleague: Colleague, words: list[str], says: str) -> None:
+    assert says in " ".join(colleague.tally(*words, expect=2).stderr.replace("│", " ").split())
 
 
-def test_a_folder_with_other_things_is_left_alone(user: User, tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_left_alone(colleague: Colleague, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert "thesis.tex" in user.tally("run", f"{JOBS}:small", "--out", tmp_path, expect=2).stderr
+    assert "thesis.tex" in colleague.tally("run", f"{JOBS}:small", "--out", tmp_path, expect=2).stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_an_output_that_is_a_file(user: User, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file(colleague: Colleague, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
-    assert str(path) in user.tally("run", f"{JOBS}:small", "--out", path, expect=2).stderr
+    assert str(path) in colleague.tally("run", f"{JOBS}:small", "--out", path, expect=2).stderr
     assert path.read_text() == "mine"
 
 
-def test_a_receipt_from_a_newer_version(user: User, trained: Path, tmp_path: Path) -> None:
+def test_a_receipt_from_a_newer_version(colleague: Colleague, trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "newer"
     shutil.copytree(trained, folder)
     receipt = json.loads((folder / "receipt.json").read_text())
     receipt["format"] = "tallystick.receipt/2"
     (folder / "receipt.json").write_text(json.dumps(receipt))
-    assert "Install a newer one" in user.tally("verify", folder, expect=1).stderr
+    assert "Install a newer one" in colleague.tally("verify", folder, expect=1).stderr
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"\xff" * 1000, b"[" * 100_000, b'{"format": 3}', b"null"])
-def test_garbage_is_no_receipt(user: User, tmp_path: Path, garbage: bytes) -> None:
+def test_garbage_is_no_receipt(colleague: Colleague, tmp_path: Path, garbage: bytes) -> None:
     (tmp_path / "receipt.json").write_bytes(garbage)
-    assert "not a receipt" in user.tally("verify", tmp_path, expect=1).stderr
+    assert "not a receipt" in colleague.tally("verify", tmp_path, expect=1).stderr

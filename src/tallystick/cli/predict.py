@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tallystick.cli.folders import receipt_file
 from tallystick.cli.loading import keyword_arguments, load_function, load_model, split_reference
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import facts_table
@@ -19,7 +20,7 @@ def call_with_model(folder: Path, reference: str, given: list[str], job_name: st
     with Screen(as_json) as screen:
         from tallystick.job import Run
 
-        run = Run.open(folder)
+        run = Run.open(receipt_file(folder).parent)
         function = load_function(reference)
         arguments = keyword_arguments(function, given)
         path, _ = split_reference(reference)

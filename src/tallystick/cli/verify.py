@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from tallystick.cli.exits import NOT_VERIFIED
+from tallystick.cli.folders import receipt_file
 from tallystick.cli.progress import Bar
 from tallystick.cli.screen import Screen
 from tallystick.cli.words import duration, facts_table
@@ -30,11 +31,11 @@ def verify_receipt(receipt: Path, sample: str | None, full: bool, threads: int |
         if full and sample is not None:
             raise JobError("--sample and --full say different things: give one of them")
         share = read_share(sample or DEFAULT_SAMPLE)
-        require_receipt(receipt)
+        file = receipt_file(receipt)
         from tallystick.job import verify
 
         with Bar(screen.err) as bar:
-            report = verify(receipt, sample=share, full=full, threads=threads, progress=teller(bar))
+            report = verify(file, sample=share, full=full, threads=threads, progress=teller(bar))
         document = {"ok": report.ok, "statement": report.statement, **report.model_dump(mode="json")}
         if report.ok:
             screen.show(document, facts_table(readable(report)), Text(report.statement, style="green"))
@@ -46,16 +47,6 @@ def verify_receipt(receipt: Path, sample: str | None, full: bool, threads: int |
         table = [] if place is None else [facts_table(whereabouts(place))]
         screen.show(document, Text(report.statement, style="bold red"), *parts, "", *table)
         raise SystemExit(NOT_VERIFIED)
-
-
-def require_receipt(path: Path) -> None:
-    """A path that leads nowhere is a slip of the user, not a false receipt. Raises: JobError."""
-    file = path / "receipt.json" if path.is_dir() else path
-    if file.exists():
-        return
-    if (file.parent / "manifest.json").exists():
-        raise JobError(f"{file.parent} holds a run that is not finished, so no receipt yet: go on with it by tally run")
-    raise JobError(f"there is no {file}: give a receipt, or the run folder that holds it")
 
 
 def read_share(text: str) -> float:
