@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.ir.elementary.reduction import (
-    LN2_HIGH,
-    LN2_LOW,
     LOG2_E,
     ROUNDER,
     at_least,
@@ -20,13 +18,7 @@ from tallystick.ir.elementary.reduction import (
     subtract_ln2_multiple,
 )
 
-EXP = (
-    0.4999999403953552,
-    0.1666652113199234,
-    0.04166826605796814,
-    0.008368683978915215,
-    0.0013820946915075183,
-)
+EXP = (0.4999998211860657, 0.16666516661643982, 0.041671693325042725, 0.008369055576622486, 0.0013609796296805143)
 EXP2 = (
     1.0,
     0.6931471824645996,
@@ -51,13 +43,8 @@ def exp(b: CodeBuilder, x: Register) -> Register:
     x = at_most(b, at_least(b, x, -104.0), 89.0)
     rounder = b.float(ROUNDER + 2 * 127)
     total = b.ffma(x, b.float(LOG2_E), rounder)
-    n = b.fsub(total, rounder)
-    # REMAINDER: high + low, where high is exact; its sum r serves where its rounding weighs little
-    high = b.ffma(n, b.float(-LN2_HIGH), x)
-    low = b.fmul(n, b.float(-LN2_LOW))
-    r = b.fadd(high, low)
-    tail = b.ffma(b.fmul(r, r), polynomial(b, r, EXP), low)
-    less_one = b.fadd(high, tail)  # exp(r) - 1
+    r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
+    less_one = b.ffma(b.fmul(r, r), polynomial(b, r, EXP), r)  # exp(r) - 1
     # SCALE BY 2^n, half of n at a time: n goes from -150 to 128
     first = b.shl(b.lshr(total, b.word(1)), b.word(23))
     second = b.isub(exponent_field(b, total), first)
@@ -66,14 +53,16 @@ def exp(b: CodeBuilder, x: Register) -> Register:
 
 def exp2(b: CodeBuilder, x: Register) -> Register:
     """2 to the power x; exact where x is an integer."""
-    return exp2_of_sum(b, at_most(b, at_least(b, x, -151.0), 129.0), b.float(0.0))
+    return exp2_of_sum(b, at_most(b, at_least(b, x, -151.0), 129.0))
 
 
-def exp2_of_sum(b: CodeBuilder, high: Register, low: Register) -> Register:
+def exp2_of_sum(b: CodeBuilder, high: Register, low: Register | None = None) -> Register:
     """2 to the power high + low, for -192 < high < 192 and a low that is small against 1."""
     rounder, scale = _scaling(b, high)
     total = b.fadd(high, rounder)
-    r = b.fadd(b.fsub(high, b.fsub(total, rounder)), low)
+    r = b.fsub(high, b.fsub(total, rounder))
+    if low is not None:
+        r = b.fadd(r, low)
     mantissa = polynomial(b, r, EXP2)
     return b.fmul(b.iadd(mantissa, exponent_field(b, total)), scale)
 
