@@ -36,7 +36,9 @@ Scalars in arguments are Python numbers (never symbolic). Missing from this list
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,7 +74,7 @@ def trace(step: StepFunction, inputs: Sequence[Input]) -> Trace:
     node it came from.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH):
+    with mode, sdpa_kernel(SDPBackend.MATH), quiet():
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
         functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
@@ -80,6 +82,18 @@ def trace(step: StepFunction, inputs: Sequence[Input]) -> Trace:
     require_words(traced.graph)
     graph, inputs = _lift_constants(traced, list(inputs))
     return Trace(graph, _settle(graph, inputs))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """PyTorch logs a traceback when an operator refuses its inputs; the user gets an error with a line instead."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def require_words(graph: fx.Graph) -> None:
