@@ -17,7 +17,7 @@ from e2e.story import JOBS, Colleague
         ("zero_steps", "steps=0"),
         ("batch_too_large", "21"),
         ("shapes_do_not_fit", "short_jobs.py"),
-        ("int64_too_large", "32 bits"),
+        ("int64_too_large", "32-bit"),
         ("loss_becomes_nan", "NaN"),
         ("unknown_operator", "svdvals"),
         ("raises", "short_jobs.py line"),
