@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tallystick.commitment import HashlibHasher, array_digest, check_array
+from tallystick.commitment import array_digest, check_array
 from tallystick.errors import JobError
 from tallystick.ir.accounting import program_work
 from tallystick.ir.captured import Captured
 from tallystick.ir.verifier import verify
 from tallystick.job.documents import MAX_SEGMENTS, MAX_SLOTS, MAX_STEPS
+from tallystick.job.hashing import JobHasher
 from tallystick.job.manifest import ConstantFact, Manifest, ProgramFact, SlotFact
 from tallystick.job.progress import Listener
 from tallystick.job.retention import KeepStates
@@ -49,7 +50,7 @@ class Job:
     @cached_property
     def manifest(self) -> Manifest:
         """What the job is. Hashes constants and start state when it is first asked for."""
-        captured, hasher = self.captured, HashlibHasher()
+        captured, hasher = self.captured, JobHasher()
         program = captured.program
         slots = zip(program.states, captured.state, strict=True)
         start = [array_digest(type, array, hasher) for type, array in slots]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tallystick.commitment import NUMPY_DTYPES, Hasher, HashlibHasher, array_digest
+from tallystick.commitment import NUMPY_DTYPES, Hasher, array_digest
 from tallystick.errors import IntegrityError, JobError, ReceiptError
 from tallystick.ir.captured import Captured
 from tallystick.ir.verifier import verify
 from tallystick.job.folder import RunFolder
+from tallystick.job.hashing import JobHasher
 from tallystick.job.job import Job
 from tallystick.job.manifest import ConstantFact, Manifest
 from tallystick.job.sources import MAX_SOURCES, Sources
@@ -32,7 +33,7 @@ def open_job(path: str | Path) -> Job:
     manifest = folder.read_manifest()
     if manifest is None:
         raise JobError(f"{folder.path} is not a run folder: it has no manifest.json.")
-    hasher = HashlibHasher()
+    hasher = JobHasher()
     program = read_program(folder, manifest)
     names = [fact.name for fact in manifest.state]
     start = folder.state_files(program.states, names, hasher).open(bytes.fromhex(manifest.start_root))

@@ -38,7 +38,7 @@ class Replay:
     ``checked`` are the segments whose end was compared; it stops after the first that is wrong.
     """
 
-    def __init__(self, folder: RunFolder, found: Checked, engine: Engine, hasher: Hasher, reporter: Reporter) -> None:
+    def __init__(self, folder: RunFolder, found: Checked, engine: Engine, reporter: Reporter, hasher: Hasher) -> None:
         assert found.program is not None and found.constants is not None, "only an intact program can be run"
         self.folder = folder
         self.found = found

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tallystick.commitment import HashlibHasher
 from tallystick.errors import JobError
 from tallystick.job.folder import RunFolder
+from tallystick.job.hashing import JobHasher
 from tallystick.job.manifest import LOSS_SLOT, Manifest
 from tallystick.job.model_file import PREFIX
 from tallystick.job.opening import read_constant
@@ -61,7 +61,7 @@ class Run:
         """The final state: every slot by name. Raises: IntegrityError if it is missing or damaged."""
         facts = self.manifest.state
         names, types = [fact.name for fact in facts], [fact.type for fact in facts]
-        files = RunFolder(self.folder).state_files(types, names, HashlibHasher())
+        files = RunFolder(self.folder).state_files(types, names, JobHasher())
         arrays = aligned(files.open(self.receipt.boundary_roots[-1]))
         return dict(zip(names, arrays, strict=True))
 
@@ -76,7 +76,7 @@ class Run:
 
         Raises: IntegrityError if a file they lie in is missing or damaged.
         """
-        folder, hasher = RunFolder(self.folder), HashlibHasher()
+        folder, hasher = RunFolder(self.folder), JobHasher()
         found = {name: array for name, array in self.state().items() if name.startswith(PREFIX)}
         for fact in self.manifest.constants:
             if fact.name.startswith(PREFIX):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tallystick.commitment import HashlibHasher, StateHasher
+from tallystick.commitment import StateHasher
 from tallystick.errors import JobError, ProtocolError
 from tallystick.job.finishing import finish
 from tallystick.job.folder import RunFolder
+from tallystick.job.hashing import JobHasher
 from tallystick.job.journal import Entry
 from tallystick.job.manifest import LOSS_SLOT
 from tallystick.job.progress import Listener, Reporter
@@ -66,7 +67,7 @@ class Runner:
         self.folder = folder
         self.manifest = job.manifest
         self.reporter = Reporter(progress, job.steps, self.manifest.segments)
-        self.hasher = HashlibHasher()
+        self.hasher = JobHasher()
         program = job.captured.program
         self.state_hasher = StateHasher(program, self.hasher)
         self.files = folder.state_files(program.states, job.captured.state_names, self.hasher)

@@ -6,16 +6,21 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tallystick.commitment import HashlibHasher
+from tallystick.commitment import Hasher
 from tallystick.errors import JobError
 from tallystick.job.checks import Checked, check_folder
 from tallystick.job.folder import RunFolder
+from tallystick.job.hashing import JobHasher
 from tallystick.job.model_check import check_model
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.receipt import load_receipt, receipt_path
 from tallystick.job.replay import Replay, segments_to_run
 from tallystick.job.report import Finding, VerificationReport, miss_probability
+
+if TYPE_CHECKING:
+    from tallystick.engine import Engine
 
 
 def verify(
@@ -41,12 +46,12 @@ def verify(
     began = time.monotonic()
     path = receipt_path(receipt)
     document = load_receipt(path)
-    manifest, folder, hasher = document.manifest, RunFolder(path.parent), HashlibHasher()
+    manifest, folder, hasher = document.manifest, RunFolder(path.parent), JobHasher()
     Reporter(progress, manifest.steps, manifest.segments).tell("check")
     found = check_folder(folder, document, hasher)
     check_model(folder, found)
     sampled = list(range(manifest.segments)) if full else draw(manifest.segments, sample, seed)
-    checked = replay(folder, found, sampled, threads, progress)
+    checked = replay(folder, found, hasher, sampled, threads, progress)
     return VerificationReport(
         receipt=str(path),
         name=manifest.name,
@@ -70,7 +75,12 @@ def draw(segments: int, share: float, seed: int | None) -> list[int]:
 
 
 def replay(
-    folder: RunFolder, found: Checked, sampled: Sequence[int], threads: int | None, progress: Listener | None
+    folder: RunFolder,
+    found: Checked,
+    hasher: Hasher,
+    sampled: Sequence[int],
+    threads: int | None,
+    progress: Listener | None,
 ) -> list[int]:
     """Run the drawn segments, and those that lead to damaged states; returns the segments that were compared."""
     manifest = found.receipt.manifest
@@ -82,7 +92,7 @@ def replay(
         targets = [*(segment + 1 for segment in sampled), *(b for b in damaged if b > 0)]
         segments = segments_to_run(targets, found.intact)
         if segments:
-            again = make_replay(folder, found, segments, threads, progress)
+            again = Replay(folder, found, *compiled(found, segments, threads, progress), hasher)
             again.run(segments)
             located, checked = again.located, again.checked
     for boundary in damaged:
@@ -91,10 +101,10 @@ def replay(
     return checked
 
 
-def make_replay(
-    folder: RunFolder, found: Checked, segments: Sequence[int], threads: int | None, progress: Listener | None
-) -> Replay:
-    """Compile the program for running these segments."""
+def compiled(
+    found: Checked, segments: Sequence[int], threads: int | None, progress: Listener | None
+) -> tuple[Engine, Reporter]:
+    """The engine for running these segments, and who is told how far it is."""
     from tallystick.engine import Engine
 
     manifest = found.receipt.manifest
@@ -102,7 +112,7 @@ def make_replay(
     reporter = Reporter(progress, steps, len(segments))
     reporter.tell("compile")
     assert found.program is not None, "the caller has checked it"
-    return Replay(folder, found, Engine(found.program, threads=threads), HashlibHasher(), reporter)
+    return Engine(found.program, threads=threads), reporter
 
 
 def damaged_state(folder: RunFolder, found: Checked, boundary: int) -> Finding:

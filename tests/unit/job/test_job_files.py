@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from job_helpers import flip, tiny_captured
 from tallystick.commitment import HashlibHasher, StateHasher
 from tallystick.errors import IntegrityError, JobError
+from tallystick.job.hashing import JobHasher
 from tallystick.job.journal import Entry, Journal
 from tallystick.job.manifest import SlotFact
 from tallystick.job.model_file import ModelFile
@@ -209,3 +210,14 @@ def test_bfloat16_weights_are_their_bits() -> None:
     file = ModelFile([SlotFact.of("model.w", TensorType(DType.BF16, (2,)))])
     assert b'"dtype":"BF16"' in file.head
     assert b"".join(bytes(p) for p in file.pieces([np.array([1, 2], np.uint16)])).endswith(b"\x01\x00\x02\x00")
+
+
+# HASHING
+
+
+def test_the_hasher_of_a_job_changes_over_without_changing_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallystick.job.hashing.SWITCH", 3000)
+    hasher, data = JobHasher(), np.random.default_rng(0).bytes(40_000)
+    for size in (1024, 64, 1024):
+        assert hasher.digests(b"\0", data, size) == HashlibHasher().digests(b"\0", data, size)
+    assert type(hasher._hasher).__name__ == "VectorHasher"
