@@ -132,7 +132,7 @@ def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
 
 
 def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
-    """The same for sources that take much code to read: one row at a time to memory, transposed by a shared function."""
+    """The same for sources that take much code to read: row by row to memory, transposed by a shared function."""
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
     rows = reserve(builder, ir.ArrayType(F32, frame.pitch * lanes), align=64)
