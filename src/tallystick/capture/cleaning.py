@@ -14,6 +14,7 @@ _IDENTITY = frozenset(
         aten.clone.default,
         aten.contiguous.default,
         aten.detach.default,
+        aten.detach_.default,  # of torch.tensor inside a decomposition
         aten.lift.default,
         aten.lift_fresh.default,
         aten.lift_fresh_copy.default,

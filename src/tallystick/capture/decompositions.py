@@ -54,7 +54,6 @@ _WRITTEN_OUT = [
     aten.softplus,
     aten.stack,
     aten.upsample_bilinear2d,
-    aten.upsample_nearest2d,
     aten.vdot,
 ]
 # Kept whole: their lowerings are better than what they would be written out as.

@@ -14,6 +14,11 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from tallystick.capture.resampling import (
+    upsample_bilinear2d_backward,
+    upsample_nearest2d,
+    upsample_nearest2d_backward,
+)
 from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
@@ -160,6 +165,23 @@ def padded(x: Tensor, dim: int, before: int, after: int) -> Tensor:
     return x if before == after == 0 else aten.constant_pad_nd.default(x, pads)
 
 
+def diagonal_scatter(x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """x with another diagonal: a choice at every element. Shapes: source (..., length of the diagonal)."""
+    dim1, dim2 = dim1 % x.dim(), dim2 % x.dim()
+    order = [d for d in range(x.dim()) if d not in (dim1, dim2)] + [dim1, dim2]
+    moved = x.permute(order)
+    rows, columns = moved.shape[-2:]
+    place = torch.arange(columns) - torch.arange(rows).unsqueeze(1)
+    # The diagonal's elements count rows; where it starts lower, that many come before.
+    skipped = max(0, -offset)
+    spread = padded(source, source.dim() - 1, skipped, rows - skipped - source.shape[-1]).unsqueeze(-1)
+    return torch.where(place == offset, spread, moved).permute([order.index(d) for d in range(x.dim())])
+
+
+def diagonal_backward(grad: Tensor, shape: Sizes, offset: int, dim1: int, dim2: int) -> Tensor:
+    return diagonal_scatter(torch.zeros(shape), grad, offset, dim1, dim2)
+
+
 def select_scatter(x: Tensor, source: Tensor, dim: int, index: int) -> Tensor:
     dim = dim % x.dim()
     index = index % x.shape[dim]
@@ -215,9 +237,19 @@ def adaptive_windows(extent: int, windows: int) -> tuple[Tensor, Tensor]:
     return inside, (end - start).to(torch.float32)
 
 
+def zeros(shape: Sizes, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
+    """Memory that nobody has written yet: zero, so that every run is the same."""
+    return torch.zeros(list(shape), dtype=dtype)
+
+
 NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten._adaptive_avg_pool2d.default: adaptive_avg_pool2d,
     aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
+    aten.diagonal_backward.default: diagonal_backward,
+    aten.diagonal_scatter.default: diagonal_scatter,
+    aten.empty.memory_format: zeros,
+    aten.empty_permuted.default: zeros,
+    aten.empty_strided.default: zeros,
     aten.index_put.default: index_put,
     aten.mean.default: mean,
     aten.mean.dim: mean,
@@ -228,6 +260,9 @@ NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten.slice_backward.default: slice_backward,
     aten.split_with_sizes.default: split_with_sizes,
     aten.std.correction: std,
+    aten.upsample_bilinear2d_backward.default: upsample_bilinear2d_backward,
+    aten.upsample_nearest2d.default: upsample_nearest2d,
+    aten.upsample_nearest2d_backward.default: upsample_nearest2d_backward,
     aten.var.correction: var,
     aten.var_mean.correction: var_mean,
 }

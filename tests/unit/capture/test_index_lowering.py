@@ -53,7 +53,7 @@ WRITES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "scatter a number": lambda x, y: x.scatter(1, torch.tensor([[1], [0]]), 7.0) * y.sum(),
     "index_put": lambda x, y: x.index_put((torch.tensor([0, -1]),), y[:2]),
     "index_put, adding": lambda x, y: x.index_put((torch.tensor([0, 0]),), y[:2], accumulate=True),
-    "index_put, inner": lambda x, y: x.index_put((None, torch.tensor([1])), y[:, :1]),
+    "index_put, inner": lambda x, y: columns_assigned(x, y[:, :1]),
     "assigning a number": lambda x, y: assigned(x, 3.0) * y,
     "assigning by mask": lambda x, y: masked(x) * y,
     "assigning a row": lambda x, y: row_assigned(x, y[0]),
@@ -64,6 +64,12 @@ WRITES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def assigned(x: Tensor, number: float) -> Tensor:
     x = x.clone()
     x[torch.tensor([1, 2]), torch.tensor([0, 1])] = number
+    return x
+
+
+def columns_assigned(x: Tensor, values: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, torch.tensor([1])] = values
     return x
 
 
