@@ -1,0 +1,146 @@
+"""Programs as machine code."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from tallystick.engine.arrays import check_arrays, require_memory
+from tallystick.engine.cache import CodeCache, cache_key
+from tallystick.engine.dataflow import Dataflow
+from tallystick.engine.generate import KernelCode, generate
+from tallystick.engine.machine import Machine
+from tallystick.engine.machine_code import LoadedCode, compile_object
+from tallystick.engine.memory_plan import MemoryPlan, make_plan
+from tallystick.engine.schedule import make_schedule
+from tallystick.engine.session import Session
+from tallystick.engine.target import Target, host_cpu, runnable
+from tallystick.errors import UsageError
+from tallystick.ir.verifier import verify
+from tallystick.spec.limits import STEPS
+from tallystick.spec.programs import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a program runs on. Informative: no result depends on any of it."""
+
+    cpu: str
+    isa: str
+    llvm: str
+    threads: int
+
+
+class Engine:
+    """A program compiled for this machine.
+
+        with Engine(program).start(state, constants) as session:
+            session.advance(100)
+            state = session.state()
+
+    ``threads``  how many threads share the work (None: one per core this process may use)
+    ``target``   instruction set and optimisation level (None: the best of this machine)
+    ``cache``    folder of compiled programs (None: the user's cache folder)
+
+    None of them changes a bit of any result. Raises ProgramError for a program that breaks a rule, UsageError for a
+    target this machine cannot run.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        threads: int | None = None,
+        target: Target | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        verify(program)
+        if threads is not None and threads < 1:
+            raise UsageError(f"an engine needs at least one thread, not {threads}")
+        self.program = program
+        self.threads = threads or usable_cores()
+        self.target = target or Target.host()
+        if self.target.isa not in runnable():
+            raise UsageError(f"this machine runs {', '.join(runnable())}, but not {self.target.isa}")
+        self._loaded, self._code = _compiled(program, self.target, CodeCache(cache))
+        self._flow = Dataflow(program)
+        self._schedule = make_schedule(self._flow, self._code, self.threads)
+        self._plan = make_plan(self._flow, self._code, self._schedule, self.threads)
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes a session allocates: state, intermediate values and working memory. Constants are the caller's."""
+        return self._plan.size
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """Where everything lies."""
+        return self._plan
+
+    def describe(self) -> Facts:
+        """What the program runs on."""
+        version = ".".join(str(number) for number in llvm.llvm_version_info)
+        return Facts(f"{host_cpu()[0]} ({platform.machine()})", self.target.isa, version, self.threads)
+
+    def start(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int = 0) -> Session:
+        """A session that stands before a step.
+
+        Arrays are copied (state) or used where they are (constants, which may be memory-mapped and must not change).
+        Raises UsageError if they are not what the program's slots hold, IntegrityError for a NaN that is not the
+        canonical one, ResourceError if the plan does not fit the memory that is available.
+        """
+        self._check(state, constants, step)
+        require_memory(self._plan.size, "this job")
+        return Session(self.program, self._machine(self._plan, state, constants, step))
+
+    def trace(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> list[np.ndarray]:
+        """Every value of one step, by value number. Raises as `start` does."""
+        self._check(state, constants, step)
+        plan = make_plan(self._flow, self._code, self._schedule, self.threads, keep_all=True)
+        require_memory(plan.size, "a trace of one step, which keeps every intermediate value,")
+        machine = self._machine(plan, state, constants, step, copies=False)
+        machine.crew.advance(1)
+        machine.crew.close()
+        made = range(self._flow.given, len(self._flow.types))
+        values = [machine.view(plan.even[value], self._flow.types[value]) for value in made]
+        return [*(array.copy() for array in state), *constants, *values]
+
+    def _machine(
+        self,
+        plan: MemoryPlan,
+        state: Sequence[np.ndarray],
+        constants: Sequence[np.ndarray],
+        step: int,
+        copies: bool = True,
+    ) -> Machine:
+        return Machine(self._flow, self._code, self._loaded, self._schedule, plan, state, constants, step, copies)
+
+    def _check(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> None:
+        if not 0 <= step < STEPS:
+            raise UsageError(f"step numbers go from 0 to {STEPS - 1}, not {step}")
+        check_arrays("state", state, self.program.states)
+        check_arrays("constant", constants, self.program.constants)
+
+
+def _compiled(program: Program, target: Target, cache: CodeCache) -> tuple[LoadedCode, KernelCode]:
+    """Machine code of a program, from the cache if it is there."""
+    key = cache_key(program, target)
+    known = cache.load(key)
+    if known is None:
+        text, code = generate(program, target)
+        known = compile_object(text, target), code
+        cache.store(key, *known)
+    object_bytes, code = known
+    return LoadedCode(object_bytes, target), code
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
