@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -27,16 +26,6 @@ from tallystick.spec.limits import STEPS
 from tallystick.spec.programs import Program
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a program runs on. Informative: no result depends on any of it."""
-
-    cpu: str
-    isa: str
-    llvm: str
-    threads: int
-
-
 class Engine:
     """A program compiled for this machine.
 
@@ -49,7 +38,7 @@ class Engine:
     ``cache``    folder of compiled programs (None: the user's cache folder)
 
     None of them changes a bit of any result. Raises ProgramError for a program that breaks a rule, UsageError for a
-    target this machine cannot run.
+    target this machine cannot run, ResourceError for a program whose memory plan does not fit.
     """
 
     def __init__(
@@ -71,6 +60,7 @@ class Engine:
         self._flow = Dataflow(program)
         self._schedule = make_schedule(self._flow, self._code, self.threads)
         self._plan = make_plan(self._flow, self._code, self._schedule, self.threads)
+        require_memory(self._plan.size, "this job")
 
     @property
     def peak_memory(self) -> int:
@@ -82,10 +72,16 @@ class Engine:
         """Where everything lies."""
         return self._plan
 
-    def describe(self) -> Facts:
-        """What the program runs on."""
-        version = ".".join(str(number) for number in llvm.llvm_version_info)
-        return Facts(f"{host_cpu()[0]} ({platform.machine()})", self.target.isa, version, self.threads)
+    def describe(self) -> dict[str, str | int]:
+        """What the program runs on. Informative: no result depends on any of it."""
+        return {
+            "cpu": host_cpu()[0],
+            "machine": platform.machine(),
+            "isa": self.target.isa,
+            "opt_level": self.target.opt_level,
+            "llvm": ".".join(str(number) for number in llvm.llvm_version_info),
+            "threads": self.threads,
+        }
 
     def start(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int = 0) -> Session:
         """A session that stands before a step.

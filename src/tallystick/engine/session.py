@@ -36,10 +36,13 @@ class Session:
 
     def state(self) -> list[np.ndarray]:
         """Fresh copies of the state slots."""
+        return [self.slot(number) for number in range(len(self._program.states))]
+
+    def slot(self, number: int) -> np.ndarray:
+        """A fresh copy of one state slot."""
         machine = self._open
         _, parity = machine.crew.settle()
-        types = enumerate(self._program.states)
-        return [machine.view(machine.plan.slots[slot][parity], type).copy() for slot, type in types]
+        return machine.view(machine.plan.slots[number][parity], self._program.states[number]).copy()
 
     @property
     def _open(self) -> Machine:
