@@ -9,7 +9,7 @@ RUNS ?= runs
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all check format bench exhaustive docs clean
+.PHONY: help setup demo test test-all check format bench exhaustive fuzz docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,13 +37,16 @@ format: $(VENV)/.dev  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev  ## compare speed with PyTorch, on this machine, in one run
-	$(BIN)/python benchmarks/training_step.py
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
-exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs (hours)
-	$(BIN)/python -m pytest -m exhaustive
+exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs
+	PYTHONPATH=tests $(BIN)/python -m exhaustive.sweep
+
+fuzz: $(VENV)/.dev  ## throw damaged programs at the decoder and the verifier
+	$(BIN)/python tests/fuzz/fuzz_decoder.py
 
 docs: $(VENV)/.dev  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove everything that was built; runs/ stays
 	rm -rf $(VENV) site dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
