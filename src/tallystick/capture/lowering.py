@@ -145,17 +145,23 @@ def claim_roots(
             roots.append((node, None))
             continue
         usable = view.is_whole and isinstance(node.kind, (Map, Fold, Scatter))
-        if not usable or claimed.get(node.number, type.shape) != type.shape or not can_have_shape(tensors, node, type):
-            node = copy_of(tensors, view, type)
+        if (
+            not usable
+            or claimed.get(node.number, type.shape) != type.shape
+            or not can_have_shape(tensors, node, type, inputs)
+        ):
+            node = copy_of(tensors, view, type, inputs)
         claimed[node.number] = type.shape
         roots.append((node, type.shape))
     return roots
 
 
-def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType) -> bool:
+def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType, inputs: Sequence[TensorType]) -> bool:
     """Whether a kernel of this node alone can store it in this shape."""
-    if isinstance(node.kind, Scatter):
-        return node.kind.base is None
+    if isinstance(node.kind, Scatter) and node.kind.base is not None:
+        base = tensors.nodes[node.kind.base]  # the result has its base's shape
+        base = tensors.nodes[base.kind.node] if isinstance(base.kind, Flat) else base
+        return isinstance(base.kind, Input) and inputs[base.kind.value] == type
     try:
         make_plan(tensors, [(node, type.shape)], fused=False, only=[node])
     except NotFusable:
@@ -163,11 +169,11 @@ def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType) -> bool:
     return True
 
 
-def copy_of(tensors: TensorGraph, view: TensorView, type: TensorType) -> Node:
+def copy_of(tensors: TensorGraph, view: TensorView, type: TensorType, inputs: Sequence[TensorType]) -> Node:
     """A node of its own with the same elements that can be stored in exactly the type's shape."""
     mapped = view.mapped().node
     copied = tensors.fresh(mapped.kind, mapped.dtype, mapped.extents)
-    if can_have_shape(tensors, copied, type):
+    if can_have_shape(tensors, copied, type, inputs):
         return copied
     flat = view.materialised()
     for dim in range(flat.rank):
