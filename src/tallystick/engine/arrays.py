@@ -17,9 +17,9 @@ NUMPY: dict[DType, np.dtype] = {
     DType.I8: np.dtype("i1"),
     DType.BOOL: np.dtype("?"),
     DType.BF16: np.dtype("<u2"),
-    DType.F16: np.dtype("<u2"),
+    DType.F16: np.dtype("<f2"),
 }
-"""How numpy holds each storage type; bf16 and f16 are held as their bits."""
+"""How numpy holds each storage type; bf16, which numpy does not have, is held as its bits."""
 
 _AT_ONCE = 1 << 22  # elements looked at together
 
