@@ -12,7 +12,7 @@ from rich.text import Text
 from tallystick.cli.loading import load_job
 from tallystick.cli.progress import Bar
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import duration, facts_table, sparkline
+from tallystick.cli.words import elapsed, facts_table, sparkline
 from tallystick.errors import JobError
 from tallystick.store.space import readable as byte_size
 
@@ -106,7 +106,7 @@ def readable(summary: dict[str, Any], run: Run) -> dict[str, str]:
     speed = f"{run.steps * 1000 / max(1, summary['run_ms']):.1f} steps/s"
     facts = {
         "job": f"{summary['name']}: {run.steps:,} steps in {summary['segments']} segments",
-        "time": f"{duration(spent / 1000)}, {speed}; {shares}",
+        "time": f"{elapsed(spent / 1000)}, {speed}; {shares}",
         "peak memory": f"{byte_size(summary['peak_memory_bytes'])} planned",
         "final root": summary["final_root"],
         "model": summary["model"],

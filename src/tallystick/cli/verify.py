@@ -12,7 +12,7 @@ from tallystick.cli.exits import NOT_VERIFIED
 from tallystick.cli.folders import receipt_file
 from tallystick.cli.progress import Bar
 from tallystick.cli.screen import Screen
-from tallystick.cli.words import duration, facts_table
+from tallystick.cli.words import elapsed, facts_table
 from tallystick.errors import JobError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def readable(report: VerificationReport) -> dict[str, str]:
     return {
         "job": f"{report.name}: {report.steps:,} steps in {report.segments} segments",
         "signed by": report.worker,
-        "run again": f"{len(report.checked)} segments in {duration(report.seconds)} (drawn: {drawn})",
+        "run again": f"{len(report.checked)} segments in {elapsed(report.seconds)} (drawn: {drawn})",
     }
 
 

@@ -16,6 +16,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def elapsed(seconds: float) -> str:
+    """How long something took: 3.14 -> "3.1 s", 75.3 -> "1:15"."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
 def sparkline(values: list[float], width: int = 40) -> str:
     """A curve as a row of blocks, each the mean of its stretch; empty for fewer than two finite values."""
     finite = [value for value in values if value == value and abs(value) != float("inf")]

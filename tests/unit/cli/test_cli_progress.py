@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tallystick.cli import progress
 from tallystick.cli.progress import Bar
-from tallystick.cli.words import duration, sparkline
+from tallystick.cli.words import duration, elapsed, sparkline
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,16 @@ from tallystick.cli.words import duration, sparkline
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_elapsed() -> None:
+    assert [elapsed(seconds) for seconds in (0.04, 3.14, 59.9, 60, 75.3)] == [
+        "0.0 s",
+        "3.1 s",
+        "59.9 s",
+        "1:00",
+        "1:15",
+    ]
 
 
 def test_sparkline_falls_with_the_loss() -> None:
