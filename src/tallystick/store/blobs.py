@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from tallystick.errors import IntegrityError
-from tallystick.store.atomic import sync_folder, write_file, write_with
+from tallystick.store.atomic import write_file, write_with
 from tallystick.store.files import map_file
 from tallystick.store.trouble import explained
 
@@ -92,7 +92,9 @@ class Blobs:
         return map_file(self.path(digest), nbytes)
 
     def remove(self, digest: bytes) -> None:
-        """Forget a blob; nothing happens if it is not there. Raises: JobError."""
+        """Forget a blob; nothing happens if it is not there. Raises: JobError.
+
+        This is not made durable: a blob that comes back after a power cut does no harm, and flushing costs time.
+        """
         with explained("write", self.folder):
             self.path(digest).unlink(missing_ok=True)
-            sync_folder(self.folder)
