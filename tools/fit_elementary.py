@@ -65,6 +65,7 @@ def fit_exponentials() -> None:
     # Below -0.28 exp(r) - 1 is so large and exp(r) so small that roundings alone nearly use up the ulp.
     tight = np.where(r < -0.28, 4.0, 1.0)
     show("EXP", fit(r, np.expm1(r) - r, tight * np.exp(-r), range(2, 7)))
+    r = chebyshev_points(1.001 * np.log(0.75), 1.001 * np.log(1.5))
     show("EXPM1", fit(r, np.expm1(r) - r, 1 / np.abs(np.expm1(r)), range(2, 8)))
     r = chebyshev_points(-0.5, 0.5)
     show("EXP2", fit(r, np.exp2(r) - 1, np.exp2(-r), range(1, 7)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.ir.elementary.reduction import (
+    LN2_HIGH,
+    LN2_LOW,
     LOG2_E,
     ROUNDER,
     at_least,
@@ -30,12 +32,13 @@ EXP2 = (
 )
 EXPM1 = (
     0.5,
-    0.1666666567325592,
-    0.04166649281978607,
-    0.008333546109497547,
-    0.0013932324945926666,
-    0.00019761803559958935,
+    0.16666670143604279,
+    0.04166658967733383,
+    0.008332042023539543,
+    0.0013917851028963923,
+    0.00020942055562045425,
 )
+EXPM1_SHIFT = 0.05889151782819174  # ln 3/2 - ln(2) / 2
 
 
 def exp(b: CodeBuilder, x: Register) -> Register:
@@ -77,14 +80,22 @@ def _scaling(b: CodeBuilder, x: Register) -> tuple[Register, Register]:
 
 
 def expm1(b: CodeBuilder, x: Register) -> Register:
-    """e to the power x, minus 1, accurate near 0."""
-    clamped = at_most(b, at_least(b, x, -20.0), 89.0)
-    # Half of 2^n, so that n = 128 has a place.
+    """e to the power x, minus 1, accurate near 0: 2^n - 1 + 2^n (exp(r) - 1), all of it halved, so that n may be 128.
+
+    r lies between ln 3/4 and ln 3/2: with n = 0 for just the results between -1/4 and 1/2, no sum that follows loses
+    more than its own rounding. What is lost of 2^n - 1 is added to the smaller term.
+    """
+    bounded = at_most(b, at_least(b, x, -20.0), 89.0)
     rounder = b.float(ROUNDER + 126)
-    total = b.ffma(clamped, b.float(LOG2_E), rounder)
-    r = subtract_ln2_multiple(b, clamped, b.fsub(total, rounder))
-    half_scale = exponent_field(b, total)
-    less_one = b.ffma(b.fmul(r, r), polynomial(b, r, EXPM1), r)  # exp(r) - 1
-    half = b.ffma(half_scale, less_one, b.fsub(half_scale, b.float(0.5)))
+    total = b.ffma(b.fsub(bounded, b.float(EXPM1_SHIFT)), b.float(LOG2_E), rounder)
+    n = b.fsub(total, rounder)
+    high = b.ffma(n, b.float(-LN2_HIGH), bounded)  # exact
+    low = b.fmul(n, b.float(-LN2_LOW))
+    r = b.fadd(high, low)
+    tail = b.ffma(b.fmul(r, r), polynomial(b, r, EXPM1), low)  # exp(r) - 1 = high + tail
+    scale, half = exponent_field(b, total), b.float(0.5)
+    start = b.fsub(scale, half)
+    lost = b.fsub(b.fsub(scale, start), half)
+    result = b.fadd(b.ffma(scale, tail, b.ffma(scale, high, lost)), start)
     tiny = b.flt(b.fabs(x), b.float(2.0**-26))  # expm1(x) is x, and halves could lose a subnormal's last bit
-    return b.select(tiny, x, b.fadd(half, half))
+    return b.select(tiny, x, b.fadd(result, result))
