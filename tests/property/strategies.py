@@ -1,4 +1,4 @@
-"""Hypothesis strategies that draw valid small programs with data to run them on.
+"""Hypothesis strategies that draw valid small programs, and data to run them on.
 
 Together they cover every instruction, every kind of kernel (map, fold of all lane counts, scan, scatter), guards,
 gathers, computed terms, negative strides, every storage type and the special words of binary32. Programs are small
@@ -74,7 +74,7 @@ def random_tensor(type: TensorType, rng: random.Random) -> Tensor:
 
 def shapes(max_rank: int, max_points: int) -> st.SearchStrategy[tuple[int, ...]]:
     """Small shapes, now and then with an axis longer than a vector."""
-    extents = st.sampled_from([3, 5, 4, 2, 1, 5, 7, 16, 17, 19, 33, 40])
+    extents = st.sampled_from([3, 5, 4, 2, 1, 5, 7, 16, 17, 19, 33, 40, 70, 150])
     return st.lists(extents, max_size=max_rank).map(lambda extents: shrink_to(extents, max_points))
 
 
@@ -242,7 +242,7 @@ def append_load(draw, instructions: list[Instruction], scope: Scope, out_axes: i
 
 @st.composite
 def maps(draw, values: Sequence[TensorType]) -> Kernel:
-    shape = draw(shapes(4, 100))
+    shape = draw(shapes(4, 200))
     scope = Scope(values, shape, [])
     outputs = draw(st.lists(st.sampled_from(list(DType)), min_size=1, max_size=3))
     body = draw(codes(scope, len(outputs)))
@@ -252,9 +252,9 @@ def maps(draw, values: Sequence[TensorType]) -> Kernel:
 @st.composite
 def folds(draw, values: Sequence[TensorType]) -> Kernel:
     """Folds of 1 to 4 accumulators, with random bodies or the ones engines know."""
-    out_shape = draw(shapes(3, 20))
+    out_shape = draw(shapes(3, 20) | shapes(2, 100))
     reduce_shape = draw(shapes(3, 70).filter(bool))
-    reduce_shape = shrink_to(reduce_shape, max(1, 300 // prod(out_shape)))
+    reduce_shape = shrink_to(reduce_shape, max(2, 400 // prod(out_shape)))
     scope = Scope(values, out_shape + reduce_shape, [])
     count = draw(st.integers(1, 4))
     known = draw(st.sampled_from([None, None, "contraction", "sum", "integer sum", "greatest"]))
@@ -264,11 +264,12 @@ def folds(draw, values: Sequence[TensorType]) -> Kernel:
     else:
         count = 1
         body, merge = draw(known_folds(known, scope))
-    lanes = draw(st.sampled_from([1, 1, 2, 4, 8, 16]))
+    lanes = 1 if known == "contraction" else draw(st.sampled_from([1, 1, 2, 4, 8, 16]))
     block = lanes * draw(st.integers(1, 6) | st.just(512))
     outputs = draw(st.lists(st.sampled_from(list(DType)), min_size=1, max_size=2))
     epilogue = draw(codes(scope, len(outputs), count, len(out_shape), max_size=5))
-    init = tuple(draw(st.lists(st.just(0) | words(), min_size=count, max_size=count)))
+    starts = st.just(0) if known == "contraction" else st.just(0) | words()
+    init = tuple(draw(st.lists(starts, min_size=count, max_size=count)))
     fold = Fold(init, lanes, block, merge, epilogue)
     return Kernel(out_shape, reduce_shape, tuple(scope.loads), body, tuple(outputs), fold)
 
@@ -355,6 +356,7 @@ class Case:
 def programs(draw, max_kernels: int = 3) -> Program:
     """Valid programs. Every kernel's outputs become state slots, so that nothing that is computed goes unseen."""
     states = draw(st.lists(tensor_types(), min_size=1, max_size=2))
+    states += draw(st.lists(st.sampled_from(states), max_size=2))  # of equal types, so that slots can trade values
     constants = draw(st.lists(tensor_types(), max_size=2))
     types = [*states, *constants]
     made: list[Kernel] = []

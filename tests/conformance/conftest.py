@@ -1,0 +1,34 @@
+"""The implementations under test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.implementations import Implementation, Native, Specification, native_targets
+from tallystick.engine import Target
+
+THREADS = (1, 2, 3)
+NAMES = ["spec", *(f"{target.isa}-O{target.opt_level}-{threads}" for target in native_targets() for threads in THREADS)]
+
+
+@pytest.fixture(scope="session")
+def code_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled programs, kept from one number of threads to the next but not from one test run to the next."""
+    return tmp_path_factory.mktemp("code")
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def impl(request: pytest.FixtureRequest, code_cache: Path) -> Implementation:
+    """Every implementation: the definition, then the engine for every target and one to three threads."""
+    if request.param == "spec":
+        return Specification()
+    isa, level, threads = request.param.split("-")
+    return Native(Target(isa, int(level[1:])), int(threads), code_cache)
+
+
+@pytest.fixture(scope="session", params=native_targets(), ids=lambda target: f"{target.isa}-O{target.opt_level}")
+def natives(request: pytest.FixtureRequest, code_cache: Path) -> list[Native]:
+    """The engine for one target, on one to three threads."""
+    return [Native(request.param, threads, code_cache) for threads in THREADS]
