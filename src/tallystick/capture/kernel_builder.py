@@ -201,6 +201,10 @@ def joined_axes(graph: TensorGraph, evaluation: Evaluation, shape: tuple[int, ..
     out, reduce = evaluation.out_extents, evaluation.reduce_extents
     extents = out + reduce
     forms = leaf_forms(graph, evaluation)
+    if shape is not None and evaluation.specs and evaluation.specs[0].scan:
+        if shape[-1:] != reduce:
+            raise NotFusable("a scan's last axis is the one it runs along")
+        shape = shape[:-1]
 
     def joins(axis: int) -> bool:
         """Whether an axis joins the next one."""

@@ -208,10 +208,11 @@ class TensorView:
             shape[at] = self.elements // rest if rest else 0
         assert prod(shape) == self.elements, f"{self.shape} does not reshape to {tuple(shape)}"
         split = split_axes(self.axes, shape)
-        if split is None:
-            return self.materialised().reshape(shape)
-        parts, dims = split
-        return self._split(parts, dims)
+        if split is not None:
+            return self._split(*split)
+        joined = self._joined()
+        split = split_axes(joined.axes, shape)
+        return self._dense().reshape(shape) if split is None else joined._split(*split)
 
     # STRUCTURE OF DIMENSIONS
     def flattened(self, dim: int) -> TensorView:
@@ -257,11 +258,7 @@ class TensorView:
 
     def materialised(self) -> TensorView:
         """The same elements, stored densely in row-major order: any reshape of the result is free."""
-        view = self if self.is_whole else self.mapped()
-        flat = self.graph.flat(view.node)
-        if not view.axes:
-            return view
-        return TensorView(self.graph, flat, ((view.elements,),), identity(1)).reshape(self.shape)
+        return self._dense().reshape(self.shape)
 
     def read(self, forms: Sequence[Affine], axes: int) -> Read:
         """The read of an element; ``forms`` give each loop axis of the view over the axes of some loop nest."""
@@ -269,6 +266,25 @@ class TensorView:
         return self.graph.scalars.move_read(plain, forms, axes)
 
     # HELPERS
+    def _dense(self) -> TensorView:
+        """All elements, stored in row-major order, as one loop axis."""
+        view = self if self.is_whole else self.mapped()
+        if view.elements == 1:
+            return TensorView(self.graph, view.node, ((),), view.index)
+        return TensorView(self.graph, self.graph.flat(view.node), ((view.elements,),), identity(1))
+
+    def _joined(self) -> TensorView:
+        """All elements as one dimension, of as few loop axes as the forms allow."""
+        view = replace(self, dims=(self.axes,))
+        at = len(self.axes) - 1
+        while at > 0:
+            pair = (*((extent,) for extent in view.axes[: at - 1]), view.axes[at - 1 : at + 1])
+            grouped = replace(view, dims=(*pair, *((extent,) for extent in view.axes[at + 1 :])))
+            merged = grouped._merged(at - 1)
+            view = view if merged is None else replace(merged, dims=(merged.axes,))
+            at -= 1
+        return view
+
     def _starts(self) -> list[int]:
         """Number of the first loop axis of each dimension."""
         starts, at = [], 0

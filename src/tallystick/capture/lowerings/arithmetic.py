@@ -27,15 +27,22 @@ def add(ctx: Lowering, x: TensorView, y: Operand, alpha: Number = 1) -> TensorVi
         return pointwise(ctx, lambda b, x, y: b.or_(x, y), x, y)
     if dtype not in FLOATS:
         return pointwise(ctx, lambda b, x, y: b.iadd(x, b.imul(y, b.word(int(alpha)))), x, y)
+    y = rounded(ctx, y)
     if alpha == 1:
         return pointwise(ctx, lambda b, x, y: b.fadd(x, y), x, y)
     return pointwise(ctx, lambda b, x, y: b.ffma(y, b.float(alpha), x), x, y)
+
+
+def rounded(ctx: Lowering, operand: Operand) -> Operand:
+    """A number to add, rounded to the result's dtype first, as PyTorch does (not so in products)."""
+    return operand if isinstance(operand, TensorView) else ctx.full(result_dtype(ctx), operand)
 
 
 @lowers(aten.sub.Tensor, aten.sub.Scalar)
 def sub(ctx: Lowering, x: TensorView, y: Operand, alpha: Number = 1) -> TensorView:
     if result_dtype(ctx) not in FLOATS:
         return pointwise(ctx, lambda b, x, y: b.isub(x, b.imul(y, b.word(int(alpha)))), x, y)
+    y = rounded(ctx, y)
     if alpha == 1:
         return pointwise(ctx, lambda b, x, y: b.fsub(x, y), x, y)
     return pointwise(ctx, lambda b, x, y: b.ffma(y, b.float(-alpha), x), x, y)

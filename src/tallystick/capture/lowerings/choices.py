@@ -122,12 +122,22 @@ def bitwise_not(ctx: Lowering, x: TensorView) -> TensorView:
     return pointwise(ctx, lambda b, x: b.xor(x, b.word(-1)), x)
 
 
-@lowers(aten.bitwise_left_shift.Tensor, aten.bitwise_left_shift.Tensor_Scalar)
+@lowers(
+    aten.bitwise_left_shift.Tensor,
+    aten.bitwise_left_shift.Tensor_Scalar,
+    aten.__lshift__.Tensor,
+    aten.__lshift__.Scalar,
+)
 def shift_left(ctx: Lowering, x: TensorView, y: Operand) -> TensorView:
     return pointwise(ctx, lambda b, x, y: b.shl(x, y), x, y)
 
 
-@lowers(aten.bitwise_right_shift.Tensor, aten.bitwise_right_shift.Tensor_Scalar)
+@lowers(
+    aten.bitwise_right_shift.Tensor,
+    aten.bitwise_right_shift.Tensor_Scalar,
+    aten.__rshift__.Tensor,
+    aten.__rshift__.Scalar,
+)
 def shift_right(ctx: Lowering, x: TensorView, y: Operand) -> TensorView:
     return pointwise(ctx, lambda b, x, y: b.ashr(x, y), x, y)
 
@@ -207,12 +217,12 @@ def clamp_max(ctx: Lowering, x: TensorView, high: Number) -> TensorView:
 
 def number_at_least(b: Point, x: Register, bound: Register, floats: bool) -> Register:
     """The larger of x and a bound that is not NaN; NaN stays."""
-    return b.select(b.fle(x, bound) if floats else b.ilt(x, bound), bound, x)
+    return b.select(b.flt(x, bound) if floats else b.ilt(x, bound), bound, x)
 
 
 def number_at_most(b: Point, x: Register, bound: Register, floats: bool) -> Register:
     """The smaller of x and a bound that is not NaN; NaN stays."""
-    return b.select(b.fle(bound, x) if floats else b.ilt(bound, x), bound, x)
+    return b.select(b.flt(bound, x) if floats else b.ilt(bound, x), bound, x)
 
 
 def larger(b: Point, x: Register, y: Register, floats: bool) -> Register:
