@@ -39,7 +39,7 @@ def _simplify(node: fx.Node) -> None:
     if node.op != "call_function":
         return
     if node.target is aten.copy.default:
-        node.target, node.args = aten.expand.default, (node.args[1], list(node.meta["val"].shape))
+        node.target, node.args = aten.expand.default, (_cast_to_result(node), list(node.meta["val"].shape))
     if node.target in _IDENTITY or _keeps_shape_and_dtype(node):
         operand = node.args[0]
         assert isinstance(operand, fx.Node), "an identity has one tensor operand"
@@ -48,6 +48,18 @@ def _simplify(node: fx.Node) -> None:
     elif node.target in _RESHAPES or node.target is aten.view.default:
         node.target = aten.view.default
         node.args = (node.args[0], list(node.meta["val"].shape))
+
+
+def _cast_to_result(copy: fx.Node) -> fx.Node:
+    """The source of a copy in the dtype of what it is copied into: booleans drawn for a mask of floats, say."""
+    source, dtype = copy.args[1], copy.meta["val"].dtype
+    assert isinstance(source, fx.Node), "what is copied is a tensor"
+    if source.meta["val"].dtype == dtype:
+        return source
+    with copy.graph.inserting_before(copy):
+        cast = copy.graph.call_function(aten._to_copy.default, (source,), {"dtype": dtype})
+    cast.meta = {**copy.meta, "val": source.meta["val"].to(dtype)}
+    return cast
 
 
 def _keeps_shape_and_dtype(node: fx.Node) -> bool:
