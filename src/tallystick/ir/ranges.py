@@ -1,28 +1,23 @@
 """Where an affine expression can lie, proved without visiting points.
 
-Bounds are sound for every integer point and computed from the shape alone. Guards narrow them: any multiple of a
-guard's expression may be taken out of the address and replaced by the guard's own range, so
-
-    address <= sum_j(max(m_j * guard_j)) + max over the box of (address - sum_j(m_j * guard_j))
-
-for all multipliers m. This is the dual of a linear program; the bound is tightest where it makes a stride vanish, and
-those multipliers are tried. A convolution's padding guards are proportional to their part of the address, so for
-them the bound is exact.
+Bounds are sound for every integer point and computed from the shape alone. Guards narrow them: the greatest value of an
+address where its guards are open is at most the greatest over all real points of the loops that meet the guards, which
+is a linear program of at most eight variables. A convolution's padding guards bound the parts its address is made of,
+so for them the bound is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from math import floor, gcd
+from math import gcd
 
 from tallystick.spec.views import Address, Guard
 
 Interval = tuple[int, int]  # both ends included
 Strides = tuple[int, ...]
 
-ROUNDS = 2  # over the guards, choosing each multiplier given the others
-GUARDS = 8  # on more than one axis that are made use of: bounds the time a hostile program can take
+PIVOTS = 40  # bounds the time a hostile program can take; real addresses need a handful
 
 
 def box_of(shape: Sequence[int]) -> list[Interval]:
@@ -60,11 +55,13 @@ def open_range(address: Address, shape: Sequence[int]) -> Interval | None:
         first, last = intersect(interval, affine_range(0, strides, box))
         if first > last:
             return None
-        if sum(stride != 0 for stride in strides) > 1 and len(constraints) < GUARDS:
+        if sum(stride != 0 for stride in strides) > 1:
             constraints.append((strides, (first, last)))
     high = greatest(address.strides, box, constraints)
-    low = -greatest([-stride for stride in address.strides], box, constraints)
-    return address.base + low, address.base + high
+    low = greatest([-stride for stride in address.strides], box, constraints)
+    if high is None or low is None:
+        return None
+    return address.base - low, address.base + high
 
 
 def normal_form(guard: Guard) -> tuple[Strides, Interval] | None:
@@ -88,52 +85,83 @@ def intersect(a: Interval, b: Interval) -> Interval:
     return max(a[0], b[0]), min(a[1], b[1])
 
 
-def greatest(strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]) -> int:
-    """An upper bound of sum(strides * indices) over the points of a box that meet the constraints.
+def greatest(
+    strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]
+) -> int | None:
+    """An upper bound of sum(strides * indices) over the points of a box that meet the constraints; None if none does.
 
-    Multipliers are chosen one after the other. Which one comes first can matter, so each gets its turn.
+    It is the greatest value over real points, rounded down, unless that takes more than PIVOTS pivots.
     """
-    bound = affine_range(0, strides, box)[1]
-    for first in range(len(constraints)):
-        order = [constraints[first], *constraints[:first], *constraints[first + 1 :]]
-        bound = min(bound, descend(strides, box, order))
-    return bound
+    tableau = Tableau(strides, box, constraints)
+    for _ in range(PIVOTS):
+        row = tableau.most_broken()
+        if row is None:
+            break
+        column = tableau.cheapest(row)
+        if column is None:
+            return None
+        tableau.pivot(row, column)
+    return tableau.bound
 
 
-def descend(strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]) -> int:
-    """The bound of multipliers each of which is the best given those chosen before it."""
-    residual = [Fraction(stride) for stride in strides]
-    multipliers = [Fraction(0)] * len(constraints)
-    for _ in range(ROUNDS):
-        for j, (guard, interval) in enumerate(constraints):
-            residual = [r + multipliers[j] * g for r, g in zip(residual, guard, strict=True)]
-            multipliers[j] = best_multiplier(residual, guard, interval, box)
-            residual = [r - multipliers[j] * g for r, g in zip(residual, guard, strict=True)]
-    total = sum(
-        (max(m * low, m * high) for m, (_, (low, high)) in zip(multipliers, constraints, strict=True)), Fraction()
-    )
-    for r, (first, last) in zip(residual, box, strict=True):
-        total += r * (last if r > 0 else first)
-    return floor(total)
+class Tableau:
+    """A linear program in the making: maximise a sum over a box under constraints, by the dual simplex method.
 
+    It starts in the corner of the box that is best for the sum; its variables are the distances from there, which are
+    not negative. A row ``[rest, factors...]`` stands for the number ``(rest - sum(factors * variables)) / unit``. The
+    first is the sum; its factors are never negative, so its rest is an upper bound. The others are numbers that must
+    not be negative; one whose rest is negative is broken. A pivot makes a broken row a variable and a variable a row,
+    and keeps the first row's factors from becoming negative, so that every pivot gives a bound, and none a greater one.
 
-def best_multiplier(
-    residual: Sequence[Fraction], guard: Strides, interval: Interval, box: Sequence[Interval]
-) -> Fraction:
-    """The m for which max(m * guard) + max(residual - m * guard) is least.
-
-    The sum is convex in m and linear between the points where a stride vanishes: walk over these, adding what each
-    changes of the slope, until it rises.
+    All entries are integers: ``unit`` is the last pivot's factor, by which the next pivot divides without remainder.
     """
-    low, high = interval
-    slope = low
-    bends = [(Fraction(0), high - low)]
-    for r, g, (first, last) in zip(residual, guard, box, strict=True):
-        if g:
-            slope -= g * (last if g > 0 else first)
-            bends.append((r / g, abs(g) * (last - first)))
-    for multiplier, change in sorted(bends):
-        slope += change
-        if slope >= 0:
-            return multiplier
-    raise AssertionError("the slope ends at or above 0, for the interval meets the box")
+
+    def __init__(
+        self, strides: Sequence[int], box: Sequence[Interval], constraints: Sequence[tuple[Strides, Interval]]
+    ) -> None:
+        corner = [last if stride > 0 else first for stride, (first, last) in zip(strides, box, strict=True)]
+        away = [-1 if stride > 0 else 1 for stride in strides]  # how an index changes with the distance
+
+        def at_corner(factors: Sequence[int]) -> int:
+            return sum(factor * index for factor, index in zip(factors, corner, strict=True))
+
+        self.unit = 1
+        self.rows = [[at_corner(strides), *(abs(stride) for stride in strides)]]
+        for axis, (first, last) in enumerate(box):
+            self.rows.append([last - first, *(int(axis == other) for other in range(len(box)))])
+        for guard, (low, high) in constraints:
+            here = at_corner(guard)
+            factors = [stride * sign for stride, sign in zip(guard, away, strict=True)]
+            self.rows.append([high - here, *factors])
+            self.rows.append([here - low, *(-factor for factor in factors)])
+
+    @property
+    def bound(self) -> int:
+        """What the sum cannot exceed, where indices are integers."""
+        return self.rows[0][0] // self.unit
+
+    def most_broken(self) -> int | None:
+        """The row with the most negative rest, if one is negative."""
+        row = min(range(1, len(self.rows)), key=lambda number: self.rows[number][0], default=None)
+        return row if row is not None and self.rows[row][0] < 0 else None
+
+    def cheapest(self, row: int) -> int | None:
+        """The variable that mends a row at the least cost. If none does, the constraints exclude each other."""
+        factors = self.rows[row]
+        mending = [column for column in range(1, len(factors)) if factors[column] < 0]
+        return min(mending, key=lambda column: Fraction(self.rows[0][column], -factors[column]), default=None)
+
+    def pivot(self, row: int, column: int) -> None:
+        """Solve a row for a variable and put the solution in its place in all other rows."""
+        solved = self.rows[row]
+        factor, unit = -solved[column], self.unit
+        for number, entries in enumerate(self.rows):
+            if number != row:
+                times = entries[column]
+                self.rows[number] = [
+                    (entry * factor + times * part) // unit for entry, part in zip(entries, solved, strict=True)
+                ]
+                self.rows[number][column] = times
+        self.rows[row] = [-part for part in solved]
+        self.rows[row][column] = -unit
+        self.unit = factor

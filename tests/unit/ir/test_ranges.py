@@ -100,3 +100,28 @@ def test_a_guard_has_one_normal_form() -> None:
     assert normal_form(Guard(3, (0, 0), 4)) == ((0, 0), (0, 0))
     assert normal_form(Guard(4, (0, 0), 4)) is None
     assert normal_form(Guard(0, (), 1)) == ((), (0, 0))
+
+
+def test_guards_on_the_same_axes_are_used_together() -> None:
+    """Rows and columns that both move with both axes: neither guard alone bounds the address."""
+    guards = (Guard(-3, (1, 2), 3), Guard(11, (-1, 2), 10))
+    assert open_range(Address(-19, (9, 22), (), guards), (7, 8)) == (8, 29)
+
+
+@st.composite
+def tables(draw) -> tuple[Address, tuple[int, ...], int]:
+    """A table of rows and columns, each found by a guarded expression; and how many elements it has."""
+    shape = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
+    rows, columns = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    strides = st.lists(st.integers(-3, 3), min_size=len(shape), max_size=len(shape))
+    row, column = (Guard(draw(st.integers(-9, 9)), tuple(draw(strides)), limit) for limit in (rows, columns))
+    base = columns * row.base + column.base
+    together = tuple(columns * r + c for r, c in zip(row.strides, column.strides, strict=True))
+    return Address(base, together, (), (row, column)), shape, rows * columns
+
+
+@given(tables())
+def test_guarded_tables_are_always_proved(case: tuple[Address, tuple[int, ...], int]) -> None:
+    address, shape, elements = case
+    bounds = open_range(address, shape)
+    assert bounds is None or (bounds[0] >= 0 and bounds[1] < elements)
