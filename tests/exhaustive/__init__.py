@@ -1,0 +1,1 @@
+"""Elementary functions against a better reference, on every input there is."""

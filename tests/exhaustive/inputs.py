@@ -1,0 +1,53 @@
+"""Words to try: a sample that leaves nothing out that could be special, and pairs for functions of two operands."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from exhaustive.functions import Function
+from exhaustive.measure import Words
+
+PER_EXPONENT = 2048
+AROUND_A_JOINT = 64
+
+
+def sample(function: Function) -> Words:
+    """About 2^20 words in the order of their values, -NaN first and NaN last.
+
+    Every sign and exponent with the ends of its binade and mantissas spread evenly between; every float next to a
+    joint of the function.
+    """
+    joints = np.array(function.joints, np.float32).view(np.uint32)
+    near = (joints[:, None] + np.arange(-AROUND_A_JOINT, AROUND_A_JOINT, dtype=np.int64)).ravel().astype(np.uint32)
+    positive = np.sort(np.concatenate([_every_exponent(), near]), kind="stable")
+    return np.concatenate([positive[::-1] | np.uint32(1 << 31), positive])
+
+
+@cache
+def _every_exponent() -> Words:
+    random = np.random.default_rng(0)
+    step = (1 << 23) // PER_EXPONENT
+    spread = np.arange(PER_EXPONENT) * step + random.integers(0, step, PER_EXPONENT)
+    mantissas = np.unique(np.concatenate([spread, np.arange(4), (1 << 23) - 1 - np.arange(4), [1 << 22]]))
+    return (np.arange(256)[:, None] << 23 | mantissas).ravel().astype(np.uint32)
+
+
+def pairs(count: int, seed: int) -> tuple[Words, Words]:
+    """Operands of a power: half of them chosen so that the result is a float, a quarter of them any words at all."""
+    random = np.random.default_rng(seed)
+    quarter = count // 4
+    exponent = random.uniform(-151, 130, 2 * quarter)  # of the result
+    anywhere = random.integers(1, 0x7F800000, quarter)
+    near_one = 0x3F800000 + np.rint(random.choice([-1, 1], quarter) * 2 ** random.uniform(0, 22, quarter))
+    bases = np.concatenate([anywhere, near_one.astype(np.int64)]).astype(np.uint32)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        powers = (exponent / np.log2(bases.view(np.float32).astype(np.float64))).astype(np.float32).view(np.uint32)
+    small = (random.integers(-64, 65, quarter) / random.choice([1, 2], quarter)).astype(np.float32).view(np.uint32)
+    signed = random.integers(0, 1 << 32, quarter, np.uint32)
+    rest = count - 3 * quarter
+    return (
+        np.concatenate([bases, signed, random.integers(0, 1 << 32, rest, np.uint32)]),
+        np.concatenate([powers, small, random.integers(0, 1 << 32, rest, np.uint32)]),
+    )
