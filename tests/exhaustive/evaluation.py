@@ -13,7 +13,7 @@ from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, View
 
-BLOCK_BITS = 16
+BLOCK_BITS = 15
 BLOCK = 1 << BLOCK_BITS
 
 

@@ -89,8 +89,6 @@ _ALL = (
     _one("erf", special.erf, monotone=True, joints=(0.85, 3.8325067)),
     _one("sin", np.sin, joints=(2.0**-12, 0.7853982, 1.5707964, 3.1415927)),
     _one("cos", np.cos, joints=(2.0**-12, 0.7853982, 1.5707964, 3.1415927)),
-    _one("tan", np.tan, joints=(2.0**-12, 0.7853982, 1.5707964, 3.1415927)),
-    _one("atan", np.arctan, joints=(0.41421357, 1.0, 2.4142137)),
     _one("rsqrt", lambda x: 1 / np.sqrt(x), lambda x: 1 / mpmath.sqrt(x), joints=(2.0**-126, 2.0**-97)),
     Function("pow", 2, elementary.pow, np.power, mpmath.power, bar=2.0),
 )

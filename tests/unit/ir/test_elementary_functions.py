@@ -13,6 +13,7 @@ from exhaustive.functions import FUNCTIONS, Function
 from exhaustive.inputs import pairs, sample
 from exhaustive.measure import Figures, Words, complaints, count_decreasing, measure
 from exhaustive.page import PAGE, rows
+from tallystick.ir import elementary
 from tallystick.spec.instructions import execute
 from tallystick.spec.limits import INSTRUCTIONS
 
@@ -34,6 +35,10 @@ def figures_of(function: Function, operands: tuple[Words, ...], results: Words) 
     if function.monotone:
         figures.decreasing = count_decreasing(results.view(np.float32))
     return figures
+
+
+def test_no_function_is_left_out() -> None:
+    assert sorted(FUNCTIONS) == sorted(elementary.__all__)
 
 
 @EVERY_FUNCTION
