@@ -12,17 +12,20 @@ from llvmlite import ir
 
 from tallystick.engine.contraction import Contraction, Group
 from tallystick.engine.emit import Emitter, float_accumulator, integer_word, iota
-from tallystick.engine.gemm_control import advance, counted, i64, smaller, splat
+from tallystick.engine.gemm_control import advance, counted, i64, prefetch_to_write, smaller, splat
 from tallystick.engine.gemm_run import EPILOGUE
 from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.kernel_context import Known
 from tallystick.engine.kernel_function import load_operand
 from tallystick.engine.loops import split_index
 from tallystick.engine.memory_access import MemoryAccess
 from tallystick.engine.nest import Nest, varying_registers
 from tallystick.engine.points import AxisIndex, Point
+from tallystick.engine.storage import MEMORY_TYPE
 from tallystick.engine.target import Target
 from tallystick.engine.words import F32, I32, I64, Word, constant_word, vector
 from tallystick.spec.instructions import Code, Op
+from tallystick.spec.views import Address
 
 
 def epilogue_function(
@@ -59,7 +62,8 @@ class _Epilogue:
         self.tiles = tiles
         self.emitter = Emitter(builder, target)
         self.memory = MemoryAccess(self.emitter, self.nest.extents)
-        self.step, self.batch, self.row, self.rows, self.column, self.columns, self.totals = builder.function.args[1:]
+        self.step, self.batch, self.row, self.rows, self.column, self.columns = builder.function.args[1:7]
+        self.totals, self.early = builder.function.args[7:]
         slots = sorted({i.imm for i in self.code.instructions if i.op == Op.LOAD})
         self.tensors = {slot: load_operand(builder, slot) for slot in slots}
         count = len(self.kernel.loads)
@@ -125,13 +129,28 @@ class _Epilogue:
         rows = self.contraction.rows
         with counted(builder, i64(0), self.rows) as row:
             here = self._at(point, rows.axes, rows.extents, builder.add(self.row, row))
-            place = builder.add(builder.mul(row, i64(self.tiles.columns)), offset)
-            total = builder.load(advance(builder, self.totals, place), align=4, typ=vector(F32, self.tiles.lanes))
-            registers = self.emitter.registers(self.code, _Sources(self, here, total), known=everywhere)
-            for output, dtype, result in zip(self.outputs, self.kernel.outputs, self.code.results, strict=True):
-                word = registers[result]
-                assert word is not None, "all registers of an epilogue are emitted"
-                self.memory.store(dtype, output, self.strides, here, word)
+            with builder.if_else(self.early) as (early, late):
+                with early:
+                    self._announce(here)
+                with late:
+                    self._finish(here, everywhere, row, offset)
+
+    def _announce(self, point: Point) -> None:
+        """Ask for the memory that a vector will be stored to."""
+        for output, dtype in zip(self.outputs, self.kernel.outputs, strict=True):
+            place = self.memory.locate(Address(0, self.strides), 0, point, ()).place.scalar
+            prefetch_to_write(self.builder, advance(self.builder, output, place, MEMORY_TYPE[dtype]))
+
+    def _finish(self, point: Point, everywhere: Known, row: ir.Value, offset: ir.Value) -> None:
+        """Run the epilogue on a vector and store what it yields."""
+        builder = self.builder
+        place = builder.add(builder.mul(row, i64(self.tiles.columns)), offset)
+        total = builder.load(advance(builder, self.totals, place), align=4, typ=vector(F32, self.tiles.lanes))
+        registers = self.emitter.registers(self.code, _Sources(self, point, total), known=everywhere)
+        for output, dtype, result in zip(self.outputs, self.kernel.outputs, self.code.results, strict=True):
+            word = registers[result]
+            assert word is not None, "all registers of an epilogue are emitted"
+            self.memory.store(dtype, output, self.strides, point, word)
 
 
 class _Sources:

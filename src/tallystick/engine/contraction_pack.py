@@ -10,7 +10,16 @@ from tallystick.engine.contraction import Operand
 from tallystick.engine.contraction_forms import emit_form
 from tallystick.engine.contraction_source import LinearSource, Over, ViewSource, runs_touched
 from tallystick.engine.gemm_control import advance, i64
-from tallystick.engine.gemm_pack import PACK, PackFrame, Side, pack_across, pack_across_by_squares, pack_along, pitch_of
+from tallystick.engine.gemm_pack import (
+    PACK,
+    PANELS_ABREAST,
+    PackFrame,
+    Side,
+    pack_across,
+    pack_across_by_squares,
+    pack_along,
+    pitch_of,
+)
 from tallystick.engine.gemm_tiles import TileFormat
 from tallystick.engine.storage import MEMORY_TYPE
 from tallystick.engine.target import Target
@@ -63,7 +72,10 @@ def packer(
     capacity = chunk if way.over == "panel" else pitch_of(tiles, side)
     aligned = side == "columns" or way.over == "steps"
     view = ViewSource(builder, target, operand, way.over, source, batch, capacity, aligned)
-    (pack_along if way.over == "panel" else pack_across_by_squares)(frame, view)
+    if way.over == "panel":
+        pack_along(frame, view, abreast=1)
+    else:
+        pack_across_by_squares(frame, view)
     return function
 
 
@@ -83,5 +95,8 @@ def matrix_packer(
     source, stride, *rest = function.args
     frame = PackFrame(builder, tiles, side, rest)
     linear = LinearSource(builder, target, dtype, over, source, stride)
-    (pack_along if over == "panel" else pack_across)(frame, linear)
+    if over == "panel":
+        pack_along(frame, linear, PANELS_ABREAST)
+    else:
+        pack_across(frame, linear)
     return function

@@ -25,6 +25,7 @@ from tallystick.engine.gemm_control import (
     i64,
     masked_gather,
     masked_load,
+    prefetch_to_read,
     reserve,
     smaller,
     splat,
@@ -202,6 +203,9 @@ class ViewSource:
         pointers.type = ir.VectorType(POINTER, self.width)  # which llvmlite does not see by itself
         return pointers
 
+    def foresee(self, start: ir.Value, index: ir.Value) -> None:
+        """Nothing: windows overlap, and most of what comes next is there already."""
+
     def _guards(self, lanes: Lanes, single: Single) -> ir.Value | None:
         """Where all guards are open, or None if there are none."""
         builder = self.builder
@@ -251,3 +255,7 @@ class LinearSource:
         if self.dtype == DType.F32:
             return raw
         return self.emitter.as_float(widen(self.emitter, self.dtype, raw))
+
+    def foresee(self, start: ir.Value, index: ir.Value) -> None:
+        place = self.builder.add(self.builder.mul(index, self.stride), start)
+        prefetch_to_read(self.builder, advance(self.builder, self.pointer, place, self.type))

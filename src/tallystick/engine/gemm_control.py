@@ -85,6 +85,18 @@ def masked_scatter(builder: ir.IRBuilder, value: ir.Value, pointers: ir.Value, m
     arithmetic.intrinsic(builder, name, ir.VoidType(), [value, pointers, mask], {1: _bytes(value.type)})
 
 
+def prefetch_to_write(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+    """Ask for a cache line that will be written. Any address is allowed."""
+    hints = [i32(1), i32(3), i32(1)]  # to write, keep close, data
+    arithmetic.intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
+
+
+def prefetch_to_read(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+    """Ask for a cache line that will be read. Any address is allowed."""
+    hints = [i32(0), i32(3), i32(1)]
+    arithmetic.intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
+
+
 def within(builder: ir.IRBuilder, value: ir.Value, limit: ir.Value) -> ir.Value:
     """0 <= value < limit, in every lane; the limit may be a scalar."""
     if lanes_of(value) != lanes_of(limit):

@@ -28,6 +28,9 @@ Side = Literal["rows", "columns"]
 PACK = ir.FunctionType(ir.VoidType(), [POINTER, *[I64] * 8, POINTER])
 
 
+PANELS_ABREAST = 4  # of a plain matrix
+STEPS_AHEAD = 16  # how far ahead of a copy memory is asked for
+
 L = TypeVar("L")
 S = TypeVar("S")
 
@@ -49,6 +52,10 @@ class Source(Protocol[L, S]):
 
     def load(self, lanes: L, single: S) -> ir.Value:
         """A vector of words, as floats."""
+        ...
+
+    def foresee(self, start: ir.Value, index: ir.Value) -> None:
+        """Ask for the memory of the lanes from ``start`` on of a single that will be loaded soon, if that helps."""
         ...
 
 
@@ -96,20 +103,31 @@ class PackFrame:
         return builder.add(self.first, start), builder.add(self.first, stop), panel
 
 
-def pack_along(frame: PackFrame, source: Source[L, S]) -> None:
-    """Fill panels whose neighbours are neighbours in memory: a vector copy per step."""
+def pack_along(frame: PackFrame, source: Source[L, S], abreast: int) -> None:
+    """Fill panels whose neighbours are neighbours in memory: a vector copy per step.
+
+    So many panels are filled ``abreast``, so that every step reads a long piece of memory at once.
+    """
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
     source.prepare(frame.k, end)
-    with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
-        start, stop, panel = frame.place(tile)
-        groups = [source.lanes(builder.add(start, i64(offset)), stop) for offset in range(0, frame.pitch, lanes)]
+    last = builder.sub(frame.tile_hi, i64(1))
+    with counted(builder, frame.tile_lo, frame.tile_hi, abreast) as tile:
+        # Past the last tile it is filled once more: simpler than leaving it out, and no slower.
+        places = [frame.place(smaller(builder, builder.add(tile, i64(i)), last)) for i in range(abreast)]
+        starts = [builder.add(start, i64(o)) for start, _, _ in places for o in range(0, frame.pitch, lanes)]
+        stops = [stop for _, stop, _ in places for _ in range(0, frame.pitch, lanes)]
+        groups = [source.lanes(start, stop) for start, stop in zip(starts, stops, strict=True)]
         with counted(builder, frame.k, end) as k:
             single = source.single(k)
-            row = advance(builder, panel, builder.mul(builder.sub(k, frame.k), i64(frame.pitch)))
-            words = [source.load(group, single) for group in groups]
-            for number, word in enumerate(words):
-                builder.store(word, advance(builder, row, i64(number * lanes)), align=4 * lanes)
+            words = iter([source.load(group, single) for group in groups])
+            for start in starts:
+                source.foresee(start, builder.add(k, i64(STEPS_AHEAD)))
+            offset = builder.mul(builder.sub(k, frame.k), i64(frame.pitch))
+            for _, _, panel in places:
+                for number in range(0, frame.pitch, lanes):
+                    place = builder.add(offset, i64(number))
+                    builder.store(next(words), advance(builder, panel, place), align=4 * lanes)
     builder.ret_void()
 
 
@@ -126,6 +144,8 @@ def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
             with counted(builder, i64(0), frame.steps, lanes) as k:
                 along = source.lanes(builder.add(frame.k, k), end)
                 square = [source.load(along, single) for single in singles]
+                for i in range(len(singles)):  # of the tile after this one
+                    source.foresee(builder.add(frame.k, k), builder.add(first, i64(frame.used + i)))
                 place = builder.add(builder.mul(k, i64(frame.pitch)), offset)
                 _store_transposed(builder, square, advance(builder, panel, place), frame.pitch)
     builder.ret_void()

@@ -13,11 +13,12 @@ from tallystick.engine.gemm_blocking import PACK_GROUP, Blocking
 from tallystick.engine.gemm_control import POINTER, advance, counted, i32, i64, round_up, smaller
 from tallystick.engine.gemm_pack import PACK, Side, pitch_of, tile_count, tile_start
 from tallystick.engine.gemm_tiles import CONTINUE, FRESH, MERGE, MICROKERNEL, TileFormat
-from tallystick.engine.words import I8, I32, I64
+from tallystick.engine.words import I1, I8, I32, I64
 
 RUN = ir.FunctionType(ir.VoidType(), [POINTER, I64, I64, I32, POINTER, POINTER, POINTER, POINTER])
-EPILOGUE = ir.FunctionType(ir.VoidType(), [POINTER, I32, *[I64] * 5, POINTER])
-"""``void epilogue(ptr operands, i32 step, i64 batch, i64 row, i64 rows, i64 column, i64 columns, ptr totals)``"""
+EPILOGUE = ir.FunctionType(ir.VoidType(), [POINTER, I32, *[I64] * 5, POINTER, I1])
+"""``void epilogue(ptr operands, i32 step, i64 batch, i64 row, i64 rows, i64 column, i64 columns, ptr totals,
+i1 early)`` finishes a tile; ``early`` it only asks for the memory that it will write, to arrive meanwhile."""
 
 SIZES = (
     "slow_extent",
@@ -278,10 +279,12 @@ def _multiply(
             slow_at = (builder.add(slow[0], slow_first), slow_size, slow_panel)
             fast_at = (builder.add(fast[0], fast_first), fast_size, fast_panel)
             a, b = (slow_at, fast_at) if frame.slow_side == "rows" else (fast_at, slow_at)
+            arguments = [frame.operands, frame.step, batch, a[0], a[1], b[0], b[1], totals]
+            with builder.if_then(is_last):
+                frame.call(EPILOGUE, i64(FINISH), [*arguments, I1(1)])
             _tile(frame, a[1], b[1], a[2], b[2], totals, chunk, steps)
             with builder.if_then(is_last):
-                arguments = [frame.operands, frame.step, batch, a[0], a[1], b[0], b[1], totals]
-                frame.call(EPILOGUE, i64(FINISH), arguments)
+                frame.call(EPILOGUE, i64(FINISH), [*arguments, I1(0)])
 
 
 def _tile(
