@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with other things must not fail a test.
+settings.register_profile("tallystick", deadline=None)
+settings.load_profile("tallystick")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -90,6 +90,14 @@ def test_a_missing_final_state_is_named(folder: Path) -> None:
     assert "is missing" in finding.message and finding.segment == 6
 
 
+def test_without_the_final_state_the_model_is_checked_against_its_hash(folder: Path) -> None:
+    state_file(folder, 7).unlink()
+    flip(folder / "model.safetensors", -1)
+    first, second = verify(folder, full=True).findings
+    assert "model.safetensors was changed" in first.message
+    assert "is missing" in second.message
+
+
 def test_a_missing_state_in_between_is_only_a_matter_of_retention(folder: Path) -> None:
     state_file(folder, 3).unlink()
     assert verify(folder, full=True).ok

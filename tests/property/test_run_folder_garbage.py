@@ -17,7 +17,7 @@ from tallystick.job.documents import pretty
 from tallystick.job.receipt import parse_receipt
 
 IGNORED = ("journal", ".lock")  # not covered by the receipt: they only help to resume
-SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_garbage_and_cuts_are_found_and_never_crash(folder: Path, files: dict[st
                 use()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_garbage_is_no_receipt(data: bytes) -> None:
     with pytest.raises(ReceiptError):
@@ -105,7 +105,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=200)
 @given(data=st.data(), value=JSON)
 def test_any_other_value_in_any_place_of_a_receipt_is_refused_or_noticed(files: dict[str, bytes], data, value) -> None:
     document = json.loads(files["receipt.json"])
