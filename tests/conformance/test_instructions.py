@@ -14,7 +14,7 @@ from tallystick.ir.builder import CodeBuilder
 from tallystick.spec.instructions import ARITY, SOURCES, Op
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program
-from tallystick.spec.tensors import DType, Tensor, TensorType
+from tallystick.spec.tensors import DType, Tensor, TensorType, is_storable
 from tallystick.spec.views import Address, View
 
 RNG = random.Random(5)
@@ -61,6 +61,32 @@ def instructions_case() -> tuple[Case, list[bytes]]:
 
 def test_every_instruction_on_special_words(impl: Implementation) -> None:
     case, want = instructions_case()
+    assert_same_words(case, case.program.value_types, impl.trace(case), want)
+
+
+DIVISORS = [0, 1, 2, 3, 5, 7, 10, 64, 641, 0x40000000, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFF9, 0xFFFFFFFE]
+DIVISORS += [0xFFFFFFFF]
+
+
+@cache
+def constants_case() -> tuple[Case, list[bytes]]:
+    """Division, remainder and shifts by constants, which compilers rewrite; of words and of loop indices."""
+    kernels = []
+    for divisor in DIVISORS:
+        builder = CodeBuilder()
+        a, b = builder.load(0), builder.word(divisor)
+        index = builder.isub(builder.index(0), builder.word(20))
+        results = [builder.emit(op, x, b) for x in (a, index) for op in (Op.IDIV, Op.IREM)]
+        shifts = [builder.emit(op, a, b) for op in (Op.SHL, Op.LSHR, Op.ASHR)] + [builder.umulhi(a, b)]
+        for yielded in (results, shifts):
+            body, _ = builder.build(*yielded, keep=(a,))
+            kernels.append(Kernel((COUNT,), (), (View(0, Address(0, (1,))),), body, (DType.I32,) * 4))
+    case = Case(Program((i32(COUNT),), (), tuple(kernels), (0,)), (words_tensor(WORDS),), (), 0, 1)
+    return case, Specification().trace(case)
+
+
+def test_constant_operands(impl: Implementation) -> None:
+    case, want = constants_case()
     assert_same_words(case, case.program.value_types, impl.trace(case), want)
 
 
@@ -112,9 +138,8 @@ def test_narrowing(impl: Implementation, dtype: DType) -> None:
 
 @cache
 def widening_case(dtype: DType) -> tuple[Case, list[bytes]]:
-    """Every element of the narrow types as a raw word and through a float instruction."""
-    count = 2 if dtype is DType.BOOL else 1 << (8 * min(dtype.size, 2))
-    words = list(range(count)) if dtype.size < 4 else [word for word in WORDS if dtype is DType.I32 or not nan(word)]
+    """Every element that a narrow type may hold, as a raw word and through a float instruction."""
+    words = [word for word in (WORDS if dtype.size == 4 else range(1 << 8 * dtype.size)) if is_storable(dtype, word)]
     builder = CodeBuilder()
     x = builder.load(0)
     body, _ = builder.build(x, builder.fmul(x, builder.word(0x3F800000)))
@@ -122,10 +147,6 @@ def widening_case(dtype: DType) -> tuple[Case, list[bytes]]:
     state = words_tensor(words, dtype)
     case = Case(Program((state.type,), (), (kernel,), (0,)), (state,), (), 0, 1)
     return case, Specification().trace(case)
-
-
-def nan(word: int) -> bool:
-    return word & 0x7FFFFFFF > 0x7F800000 and word != 0x7FC00000
 
 
 @pytest.mark.parametrize("dtype", DType, ids=lambda dtype: dtype.name)

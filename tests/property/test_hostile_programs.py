@@ -23,7 +23,7 @@ from tallystick.spec.encoding import decode_program, encode_program
 from tallystick.spec.programs import Program, run, run_step
 from tallystick.spec.views import Address, affine, locate
 
-quick = settings(deadline=timedelta(seconds=10), max_examples=100)
+quick = settings(deadline=timedelta(seconds=10), max_examples=60)
 
 
 @quick

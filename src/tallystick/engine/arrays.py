@@ -21,6 +21,9 @@ NUMPY: dict[DType, np.dtype] = {
 }
 """How numpy holds each storage type; bf16, which numpy does not have, is held as its bits."""
 
+_NANS = {DType.F32: (0x7F800000, NAN), DType.BF16: (0x7F80, 0x7FC0), DType.F16: (0x7C00, 0x7E00)}
+"""Infinity, beyond which all patterns are NaNs, and the one NaN that is stored."""
+
 _AT_ONCE = 1 << 22  # elements looked at together
 
 
@@ -45,17 +48,17 @@ def check_arrays(kind: str, arrays: Sequence[np.ndarray], types: Sequence[Tensor
 
 def check_words(name: str, array: np.ndarray, dtype: DType) -> None:
     """Raise IntegrityError if an array holds a word that no program may store: another NaN, another truth value."""
-    if dtype not in (DType.F32, DType.BOOL):
+    if dtype not in _NANS and dtype != DType.BOOL:
         return
-    flat = array.reshape(-1)
+    flat = array.reshape(-1).view(f"<u{dtype.size}")
     for start in range(0, flat.size, _AT_ONCE):
-        part = flat[start : start + _AT_ONCE]
-        if dtype == DType.F32:
-            bits = part.view(np.uint32)
-            wrong = (bits & 0x7FFFFFFF > 0x7F800000) & (bits != NAN)
-            problem = f"a NaN other than {NAN:#010x}; replace it, for instance by numpy.nan"
+        bits = flat[start : start + _AT_ONCE]
+        if dtype in _NANS:
+            infinity, nan = _NANS[dtype]
+            wrong = (bits & (1 << 8 * dtype.size - 1) - 1 > infinity) & (bits != nan)
+            problem = f"a NaN other than {nan:#x}; replace it by that one"
         else:
-            wrong = part.view(np.uint8) > 1
+            wrong = bits > 1
             problem = "a truth value that is neither 0 nor 1"
         if wrong.any():
             where = np.unravel_index(start + int(wrong.argmax()), array.shape)

@@ -15,7 +15,8 @@ class Program:
 
     Values are numbered: state slots first, then constants, then the outputs of every kernel in order. A kernel reads
     only values with smaller numbers than its own outputs. ``next_state[i]`` is the value that slot i holds after the
-    step; its type equals the slot's.
+    step; its type equals the slot's. State and constants that a program is given hold only storable bits
+    (``tensors.is_storable``).
     """
 
     states: tuple[TensorType, ...]

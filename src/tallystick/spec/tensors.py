@@ -65,6 +65,14 @@ def narrow(dtype: DType, word: int) -> int:
             return float32.to_float16(word)
 
 
+def is_storable(dtype: DType, bits: int) -> bool:
+    """Whether storing some word leaves these bits: no NaN but the canonical one, no truth value but 0 and 1.
+
+    State and constants hold only such bits, so that a tensor that is copied is the tensor that was there.
+    """
+    return narrow(dtype, widen(dtype, bits)) == bits
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """Storage type and shape of a value."""

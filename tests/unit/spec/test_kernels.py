@@ -12,7 +12,7 @@ from sample_programs import code, f32, i32
 from tallystick.ir.builder import CodeBuilder, float_word
 from tallystick.spec.kernels import Fold, Kernel, Scatter, run_kernel
 from tallystick.spec.programs import Program, run, run_step
-from tallystick.spec.tensors import DType, Tensor, TensorType, narrow, widen
+from tallystick.spec.tensors import DType, Tensor, TensorType, is_storable, narrow, widen
 from tallystick.spec.views import Address, Guard, View, locate
 
 
@@ -205,6 +205,15 @@ def test_elements_widen(dtype: DType, bits: int, word: int) -> None:
 )
 def test_words_narrow(dtype: DType, word: int, bits: int) -> None:
     assert narrow(dtype, word) == bits
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wrong"),
+    [(DType.F32, 0x7FC00001), (DType.F32, 0xFFC00000), (DType.BF16, 0x7F81), (DType.F16, 0xFE00), (DType.BOOL, 2)],
+)
+def test_bits_that_no_store_leaves(dtype: DType, wrong: int) -> None:
+    assert not is_storable(dtype, wrong)
+    assert is_storable(dtype, narrow(dtype, widen(dtype, wrong)))
 
 
 def test_tensor_types_know_their_size() -> None:
