@@ -35,10 +35,12 @@ def _every_exponent() -> Words:
 
 
 def pairs(count: int, seed: int) -> tuple[Words, Words]:
-    """Operands of a power: half of them chosen so that the result is a float, a quarter of them any words at all."""
+    """Operands of a power: half of them chosen so that the result is a float or just none any more, a
+    quarter small numbers that may be whole, a quarter any words at all."""
     random = np.random.default_rng(seed)
     quarter = count // 4
-    exponent = random.uniform(-151, 130, 2 * quarter)  # of the result
+    ends = random.choice([-149.0, -126.0, 128.0], 2 * quarter) + random.uniform(-2, 2, 2 * quarter)
+    exponent = np.where(random.random(2 * quarter) < 0.7, random.uniform(-151, 130, 2 * quarter), ends)  # of the result
     anywhere = random.integers(1, 0x7F800000, quarter)
     near_one = 0x3F800000 + np.rint(random.choice([-1, 1], quarter) * 2 ** random.uniform(0, 22, quarter))
     bases = np.concatenate([anywhere, near_one.astype(np.int64)]).astype(np.uint32)

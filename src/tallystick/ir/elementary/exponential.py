@@ -60,7 +60,7 @@ def exp2(b: CodeBuilder, x: Register) -> Register:
 
 
 def exp2_of_sum(b: CodeBuilder, high: Register, low: Register | None = None) -> Register:
-    """2 to the power high + low, for -192 < high < 192 and a low that is small against 1."""
+    """2 to the power high + low, for -190 < high < 190 and a low that is small against 1."""
     rounder, scale = _scaling(b, high)
     total = b.fadd(high, rounder)
     r = b.fsub(high, b.fsub(total, rounder))
@@ -71,12 +71,11 @@ def exp2_of_sum(b: CodeBuilder, high: Register, low: Register | None = None) -> 
 
 
 def _scaling(b: CodeBuilder, x: Register) -> tuple[Register, Register]:
-    """A rounder that adds an offset to the exponent, so that it never leaves the range of normal numbers, and the
-    scale that takes the offset back: 2^-64 for negative x, where results may be subnormal, 2 for the others, where
-    2^128 times a mantissa below 1 is a float."""
+    """A rounder that moves the exponent 64 towards 0, where every mantissa makes a normal number, and the scale that
+    takes this back: down to the subnormal numbers, up to those near 2^128 and over to infinity."""
     negative = b.flt(x, b.float(0.0))
-    rounder = b.select(negative, b.float(ROUNDER + 64), b.float(ROUNDER - 1))
-    return rounder, b.select(negative, b.float(2.0**-64), b.float(2.0))
+    rounder = b.select(negative, b.float(ROUNDER + 64), b.float(ROUNDER - 64))
+    return rounder, b.select(negative, b.float(2.0**-64), b.float(2.0**64))
 
 
 def expm1(b: CodeBuilder, x: Register) -> Register:
