@@ -71,6 +71,12 @@ def test_the_specification_computes_the_same_words(function: Function) -> None:
     assert apply(function, *operands).tolist() == expected
 
 
+def test_powers_whose_exponent_is_129_and_a_little_are_infinite() -> None:
+    x = np.array([0x0288536D, 0x0A9784D8, 0x3F7FB9D0, 0x3F7FE129, 0x3C3B6727], np.uint32)
+    y = np.array([0xBF8771F9, 0xBF9C21CD, 0xC7A2FABB, 0xC8398408, 0xC1A00000], np.uint32)
+    assert apply(FUNCTIONS["pow"], x, y).tolist() == [0x7F800000] * 5
+
+
 @EVERY_FUNCTION
 def test_code_fits_a_kernel_with_room_for_others(function: Function) -> None:
     assert len(function.code.instructions) <= INSTRUCTIONS
