@@ -12,8 +12,10 @@ import pytest
 import tallystick as ts
 from job_helpers import flip, tiny_job
 from tallystick.job import Finding, VerificationReport, verify
-from tallystick.job.receipt import Receipt
+from tallystick.job.manifest import Manifest
+from tallystick.job.receipt import FileFact, Receipt
 from tallystick.job.signing import signing_key
+from tallystick.job.sources import Sources
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,59 @@ def test_a_receipt_signed_by_somebody_else_has_another_worker(folder: Path, monk
     renamed = forged.model_copy(update={"worker": receipt.worker})
     (folder / "receipt.json").write_text(renamed.text())
     assert not verify(folder, full=True).ok
+
+
+# CONTRADICTIONS THAT A WORKER SIGNS
+
+
+def sign_again(folder: Path, manifest: Manifest | None = None) -> None:
+    """A receipt with a valid signature over the files as they are now, and over another manifest if one is given."""
+    receipt = ts.load_receipt(folder)
+    if manifest is not None:
+        (folder / "manifest.json").write_text(manifest.text())
+    names = {"manifest": "manifest.json", "program": "program.tally", "sources": "sources.json"}
+    facts = {field: FileFact.of((folder / name).read_bytes()) for field, name in names.items()}
+    files = receipt.files.model_copy(update=facts)
+    roots = receipt.boundary_roots[1:]
+    again = Receipt.sign(signing_key(), manifest or receipt.manifest, roots, files, receipt.facts)
+    (folder / "receipt.json").write_text(again.text())
+
+
+def test_another_program_than_the_manifest_names(folder: Path) -> None:
+    path = folder / "program.tally"
+    flip(path, path.read_bytes().index(bytes.fromhex("cdcc4cbd")))
+    sign_again(folder)
+    finding = only_finding(verify(folder, full=True))
+    assert finding.file == str(path) and "not the program that the manifest names" in finding.message
+
+
+def test_sources_of_another_program(folder: Path) -> None:
+    path = folder / "sources.json"
+    document = json.loads(path.read_bytes())
+    document["kernels"][3]["leaf"] = "0" * 64
+    path.write_text(Sources.model_validate_json(json.dumps(document)).text())
+    sign_again(folder)
+    assert "the entry of kernel 3 is not about this program's" in only_finding(verify(folder, full=True)).message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m["state"][0].__setitem__("shape", [4]), "describes model.weight differently"),
+        (lambda m: m["state"][0].__setitem__("dtype", "i32"), "describes model.weight differently"),
+        (lambda m: m["state"].pop(), "lists 4 slots of state, the program has 5"),
+        (lambda m: m["constants"].pop(), "lists 2 slots of constants, the program has 3"),
+        (lambda m: m["state"][0].__setitem__("name", "record.loss"), "gives two slots of state the same name"),
+        (lambda m: m["constants"][0].__setitem__("digest", "0" * 64), "constants root"),
+        (lambda m: m.__setitem__("constants_root", "0" * 64), "constants root"),
+        (lambda m: m.__setitem__("start_root", "0" * 64), "is missing"),
+    ],
+)
+def test_a_manifest_that_contradicts_the_program(folder: Path, change: Callable[[dict], None], words: str) -> None:
+    document = json.loads((folder / "manifest.json").read_bytes())
+    change(document)
+    sign_again(folder, Manifest.model_validate_json(json.dumps(document)))
+    assert words in only_finding(verify(folder, full=True)).message
 
 
 def test_roots_that_are_too_few_are_refused(folder: Path) -> None:
