@@ -100,6 +100,19 @@ def batch_norm(
     return out, *saved
 
 
+def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """v scaled to norm g over all dimensions but one. Shapes: v (..., n, ...), g (1, ..., n, ..., 1)."""
+    axes = [d for d in range(v.dim()) if d != dim % v.dim()]
+    norm = (v * v).sum(axes, True).sqrt()
+    return v * (g / norm), norm
+
+
+def weight_norm_backward(grad: Tensor, v: Tensor, g: Tensor, norm: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    axes = [d for d in range(v.dim()) if d != dim % v.dim()]
+    along = (grad * v).sum(axes, True) / norm
+    return (g / norm) * (grad - v * (along / norm)), along
+
+
 # LOSSES
 def nll_loss_backward(
     grad: Tensor,
@@ -245,6 +258,8 @@ def zeros(shape: Sizes, *_: Any, dtype: torch.dtype | None = None, **__: Any) ->
 NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten._adaptive_avg_pool2d.default: adaptive_avg_pool2d,
     aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
+    aten._weight_norm_interface.default: weight_norm,
+    aten._weight_norm_interface_backward.default: weight_norm_backward,
     aten.diagonal_backward.default: diagonal_backward,
     aten.diagonal_scatter.default: diagonal_scatter,
     aten.empty.memory_format: zeros,

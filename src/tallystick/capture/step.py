@@ -85,16 +85,13 @@ class TrainingStep:
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The new STATE tensors; called once, under the tracer."""
         at = {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
-        recorder = SourceRecorder(TrainingStep.__call__.__code__, TrainingStep._forward.__code__)
+        recorder = SourceRecorder(_Differentiated.forward.__code__, TrainingStep.__call__.__code__)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
-            value, leaves, buffers = self._forward(at, batch)
-            with recorder.section("backward of the loss"):
-                one = torch.ones_like(value)
-            gradients = torch.autograd.grad(value, list(leaves.values()), one, allow_unused=True)
+            value, gradients, buffers = self._differentiate(at, batch, recorder)
         with recorder, torch.no_grad():
             with recorder.section(f"optimizer: {self.optimizer.name}"):
-                after = self._optimize(at, dict(zip(leaves, gradients, strict=True)))
+                after = self._optimize(at, gradients)
             with recorder.section("record: loss"):
                 after["record.loss"] = torch.scatter(at["record.loss"], 0, at["step"], value.detach().reshape(1))
         after.update({f"model.{name}": tensor.detach() for name, tensor in buffers.items()})
@@ -111,17 +108,18 @@ class TrainingStep:
                 batch[name] = at[made.name].index_select(0, rows)
         return batch
 
-    def _forward(
-        self, at: dict[str, Tensor], batch: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Run the user's code. Returns the loss, the leaves to differentiate by, and the buffers afterwards."""
+    def _differentiate(
+        self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder
+    ) -> tuple[Tensor, dict[str, Tensor | None], dict[str, Tensor]]:
+        """Run the user's code. Returns the loss, its gradients (None where it has none), and the buffers afterwards."""
         leaves = {name: at[f"model.{name}"].detach().requires_grad_() for name in self.trained}
         frozen = {name: at[f"model.{name}"] for name in self.frozen}
         buffers = {name: at[f"model.{name}"].clone() for name in self.buffers}
         lent = {f"model.{name}": tensor for name, tensor in (leaves | frozen | buffers).items()}
-        value = torch.func.functional_call(_Loss(self.model, self.loss), lent, (batch,))
+        module = _Differentiated(self.model, self.loss)
+        value, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
         # ``lent`` now has buffers that were assigned anew; those changed in place are the same tensors as before.
-        return scalar_loss(value), leaves, {name: lent[f"model.{name}"] for name in self.buffers}
+        return value, gradients, {name: lent[f"model.{name}"] for name in self.buffers}
 
     def _optimize(self, at: dict[str, Tensor], gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
         """Parameters and slots after the step. A parameter the loss does not depend on stays as it is."""
@@ -140,16 +138,25 @@ class TrainingStep:
         return after
 
 
-class _Loss(nn.Module):
-    """The user's loss as a module around the user's model, so that ``functional_call`` can lend it tensors."""
+class _Differentiated(nn.Module):
+    """The user's loss and its gradients as a module around the user's model, so that it can be lent tensors.
+
+    The gradients are taken inside: a checkpoint runs a part of the model again while they are.
+    """
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.loss(self.model, **batch)
+    def forward(
+        self, batch: dict[str, Tensor], leaves: dict[str, Tensor], recorder: SourceRecorder
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        value = scalar_loss(self.loss(self.model, **batch))
+        with recorder.section("backward of the loss"):
+            one = torch.ones_like(value)
+        gradients = torch.autograd.grad(value, list(leaves.values()), one, allow_unused=True)
+        return value, dict(zip(leaves, gradients, strict=True))
 
 
 def model_input(name: str, role: Role, tensor: Tensor) -> Input:

@@ -37,7 +37,7 @@ Scalars in arguments are Python numbers (never symbolic). Missing from this list
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -66,22 +66,36 @@ WORD = 1 << 31
 StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
-def trace(step: StepFunction, inputs: Sequence[Input]) -> Trace:
+def trace(step: StepFunction, inputs: Sequence[Input], own: Mapping[str, torch.Tensor] | None = None) -> Trace:
     """Trace a step function that takes one tensor per input and returns one per STATE input.
+
+    ``own`` are tensors that some inputs stand for, by name: code that closes over one of them directly is refused.
 
     The first pass records what autograd and in-place operators do, in order, with the user's lines. The second runs
     that record again through functionalisation and the decompositions; a node made there inherits the line of the
     node it came from.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH), quiet():
+    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet():
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
         functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
         traced = clean(make_fx(functional, CORE)(*examples))
     require_words(traced.graph)
-    graph, inputs = _lift_constants(traced, list(inputs))
+    graph, inputs = _lift_constants(traced, list(inputs), own or {})
     return Trace(graph, _settle(graph, inputs))
+
+
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """Whole recurrent layers as one operator exist only for oneDNN; without it they are written out."""
+    # Not ``torch.backends.mkldnn.flags``: that also sets a precision, which warns on most machines.
+    enabled = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
 
 
 @contextmanager
@@ -127,7 +141,9 @@ class _SourceKeeper(fx.Interpreter):
         return result
 
 
-def _lift_constants(module: fx.GraphModule, inputs: list[Input]) -> tuple[fx.Graph, list[Input]]:
+def _lift_constants(
+    module: fx.GraphModule, inputs: list[Input], own: Mapping[str, torch.Tensor]
+) -> tuple[fx.Graph, list[Input]]:
     """Make placeholders of the tensors that the traced code closed over, before the STEP placeholder."""
     graph = module.graph
     placeholders = graph.find_nodes(op="placeholder")
@@ -136,6 +152,13 @@ def _lift_constants(module: fx.GraphModule, inputs: list[Input]) -> tuple[fx.Gra
     for node in graph.find_nodes(op="get_attr"):
         if node.target not in made:
             tensor = getattr(module, node.target)
+            for name, mine in own.items():
+                if tensor.numel() and tensor.data_ptr() == mine.data_ptr():
+                    line = next(iter(node.users)).meta.get(SOURCE)
+                    raise CaptureError(
+                        f"{line}\n  uses a tensor of the model ({name}) that was taken from it before the step; "
+                        "take it from the model that the loss is given, inside the loss"
+                    )
             lifted.append(from_tensor(f"tensor.{len(lifted)}", Role.CONSTANT, tensor))
             with graph.inserting_before(placeholders[-1]):
                 made[node.target] = graph.placeholder(f"tensor_{len(lifted) - 1}")

@@ -94,7 +94,7 @@ def trace_training(
             raise CaptureError(f"{name} must be a whole number from 1 to {limit - 1}, not {value!r}")
     with torch.random.fork_rng(devices=[]), _training_mode(model), _explained():
         step = TrainingStep(model, loss, optimizer, dict(data), batch_size, steps, seed)
-        return trace(step, step.inputs)
+        return trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
 
 
 @contextlib.contextmanager

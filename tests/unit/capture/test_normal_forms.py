@@ -12,6 +12,14 @@ from torch import Tensor, nn
 from lowered_operators import compare, gradients, run_function
 
 TARGET = torch.tensor([2, 0, 1, -100])
+
+
+def lstm(x: Tensor, *weights: Tensor) -> Tensor:
+    """One layer, two hidden units. Shape x (N, T, 4)."""
+    start = torch.zeros(1, x.shape[0], 2)
+    return torch.lstm(x, (start, start), weights, True, 1, 0.0, True, False, True)[0]
+
+
 CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     # normalisations
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (5,), w, b), ((3, 5), (5,), (5,))),
@@ -21,6 +29,9 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), ((4, 3, 2), (3,), (3,))),
     "batch_norm of rows": (lambda x: F.batch_norm(x, None, None, training=True), ((5, 3),)),
     "rms_norm": (lambda x, w: F.rms_norm(x, (5,), w), ((3, 5), (5,))),
+    "weight_norm": (lambda v, g: torch._weight_norm(v, g, 0), ((4, 3, 2), (4, 1, 1))),
+    "weight_norm, last": (lambda v, g: torch._weight_norm(v, g, 2), ((4, 3, 2), (1, 1, 2))),
+    "lstm": (lstm, ((2, 3, 4), (8, 4), (8, 2), (8,), (8,))),
     "normalize": (lambda x: F.normalize(x, dim=-1), ((3, 5),)),
     "var": (lambda x: x.var(1), ((3, 5),)),
     "std of all": (lambda x: x.std(), ((3, 5),)),

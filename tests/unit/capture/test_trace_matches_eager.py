@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from eager_training import GraphRunner, train_eagerly
 from sample_models import (
@@ -25,9 +26,20 @@ from tallystick.capture.schedules import warmup_cosine
 from tallystick.capture.training import trace_training
 
 STEPS = 30
+
+
+class Checkpointed(Perceptron):
+    """Runs its first layer again in the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = checkpoint(lambda x: torch.relu(self.first(x)), x, use_reentrant=False)
+        return self.second(hidden)
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor], dict[str, np.ndarray]]] = {
     "perceptron": (Perceptron, classify, points()),
     "convolutions": (ConvolutionalNetwork, classify, images()),
+    "checkpoint": (Checkpointed, classify, points()),
     "transformer": (Transformer, predict_next, texts()),
     "rotary": (lambda: Transformer(rotary=True), predict_next, texts()),
 }
