@@ -75,11 +75,12 @@ def teller(bar: Bar) -> Callable[[Progress], None]:
 
 def readable(report: VerificationReport) -> dict[str, str]:
     """The facts of a verification for people."""
+    count = len(report.checked)
     drawn = ", ".join(map(str, report.sampled[:10])) + (", ..." if len(report.sampled) > 10 else "")
     return {
         "job": f"{report.name}: {report.steps:,} steps in {report.segments} segments",
         "signed by": report.worker,
-        "run again": f"{len(report.checked)} segments in {elapsed(report.seconds)} (drawn: {drawn})",
+        "run again": f"{count} segment{'s' * (count != 1)} in {elapsed(report.seconds)} (drawn: {drawn})",
     }
 
 
