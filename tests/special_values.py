@@ -49,7 +49,7 @@ def assert_same_bits(got: np.ndarray, want: np.ndarray) -> None:
 
 
 def assert_within_ulps(got: np.ndarray, exact: np.ndarray, ulps: float) -> None:
-    """Within so many units in the last place of results in double precision; NaN and infinities where those have them."""
+    """Within so many units in the last place of results in double precision; NaN and infinities alike."""
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float32)
     finite = np.isfinite(rounded) & np.isfinite(got)

@@ -35,6 +35,8 @@ class Evaluation:
     scatter: Scatter | None
     nodes: frozenset[int]
     loads: frozenset[int]
+    needed_in_body: tuple[Scalar, ...]
+    needed_in_epilogue: tuple[Scalar, ...]
 
 
 @dataclass(slots=True)
@@ -226,6 +228,8 @@ def evaluate_map(
         scatter=None,
         nodes=frozenset(inliner.nodes),
         loads=frozenset(inliner.loads),
+        needed_in_body=tuple(graph.scalars.closure(body)),
+        needed_in_epilogue=(),
     )
 
 
@@ -285,6 +289,8 @@ def evaluate_fold(
         scatter=None,
         nodes=frozenset(in_body.nodes | in_epilogue.nodes),
         loads=frozenset(in_body.loads | in_epilogue.loads),
+        needed_in_body=tuple(scalars.closure(body)),
+        needed_in_epilogue=tuple(scalars.closure(epilogue)),
     )
 
 
@@ -314,6 +320,8 @@ def evaluate_scatter(graph: TensorGraph, node: Node, inlined: Collection[int]) -
         scatter=replace(kind, address=plain),
         nodes=frozenset(inliner.nodes | {node.number}),
         loads=frozenset(loads),
+        needed_in_body=tuple(graph.scalars.closure([word, *(scalar for _, scalar in plain.computed)])),
+        needed_in_epilogue=(),
     )
 
 

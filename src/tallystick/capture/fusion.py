@@ -114,13 +114,12 @@ def merge_best(plan: Plan, rule: Rule) -> None:
 def candidates(plan: Plan, rule: Rule, only: Cluster | None = None) -> list[tuple[Cluster, Cluster]]:
     """Ordered pairs of clusters with as many points that a rule allows; only those with one cluster, if given."""
     groups: dict[int, list[Cluster]] = {}
-    for cluster in plan.clusters.values():
+    for number in sorted(plan.clusters):
+        cluster = plan.clusters[number]
         groups.setdefault(prod(cluster.out_extents), []).append(cluster)
-    found: list[tuple[Cluster, Cluster]] = []
-    for _, group in sorted(groups.items()):
-        group.sort(key=lambda cluster: cluster.number)
-        for a in group:
-            for b in group:
-                if a is not b and (only is None or only is a or only is b) and rule(plan, a, b):
-                    found.append((a, b))
-    return found
+    if only is not None:
+        group = [cluster for cluster in groups[prod(only.out_extents)] if cluster is not only]
+        pairs = [pair for other in group for pair in ((only, other), (other, only))]
+    else:
+        pairs = [(a, b) for _, group in sorted(groups.items()) for a in group for b in group if a is not b]
+    return [pair for pair in pairs if rule(plan, *pair)]

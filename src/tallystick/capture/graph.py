@@ -146,25 +146,8 @@ class TensorGraph:
 
     def reads(self, node: Node) -> list[Read]:
         """Every read the node's definition makes, including those in computed indices."""
-        return self.scalar_reads(node_scalars(self, node))
-
-    def scalar_reads(self, roots: Sequence[Scalar]) -> list[Read]:
-        """Every read that expressions make, including those in computed indices and bounds."""
-        found: dict[Read, None] = {}
-        pending = list(roots)
-        done: set[Scalar] = set()
-        while pending:
-            fresh = [root for root in pending if root not in done]
-            pending = []
-            for scalar in self.scalars.reachable(fresh):
-                if scalar in done:
-                    continue
-                done.add(scalar)
-                read = self.scalars.read_of(scalar)
-                if read is not None:
-                    found[read] = None
-                    pending.extend(s for form in read.index for _, s in form.computed)
-        return list(found)
+        found = (self.scalars.read_of(number) for number in self.scalars.closure(node_scalars(self, node)))
+        return [read for read in found if read is not None]
 
 
 def node_scalars(graph: TensorGraph, node: Node) -> list[Scalar]:

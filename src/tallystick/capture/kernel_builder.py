@@ -10,7 +10,7 @@ from tallystick.capture.affine import Affine, Bound, Scalar
 from tallystick.capture.dtypes import FLOATS
 from tallystick.capture.evaluation import Evaluation, NotFusable
 from tallystick.capture.graph import Flat, TensorGraph
-from tallystick.capture.scalars import Read, ScalarGraph
+from tallystick.capture.scalars import Read
 from tallystick.capture.views import Axes, split_axes
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.spec import limits
@@ -53,7 +53,7 @@ class Assembler:
         place: dict[Scalar, Register] = {}
         slots: list[Slot] = []
         wanted = [*roots, *(scalar for form in addresses for _, scalar in form.computed)]
-        for number in closure(scalars, wanted):
+        for number in scalars.closure(wanted):
             instruction = scalars.instructions[number]
             form, read = scalars.form_of(number), scalars.read_of(number)
             if form is not None:
@@ -239,40 +239,24 @@ def join_neighbours(groups: list[list[int]], joins) -> list[list[int]]:
 
 def leaf_forms(graph: TensorGraph, evaluation: Evaluation) -> list[Affine]:
     """Every form that the finished kernel walks: indices, addresses and bounds. Forms may be over output axes only."""
+    scalars = graph.scalars
     forms: list[Affine] = []
-    for number in needed_scalars(graph, evaluation):
-        form, read = graph.scalars.form_of(number), graph.scalars.read_of(number)
-        if form is not None:
+    for number in (*evaluation.needed_in_body, *evaluation.needed_in_epilogue):
+        op = scalars.instructions[number].op
+        if op is Op.INDEX:
+            form = scalars.form_of(number)
+            assert form is not None, "an index leaf is a form"
             forms.append(form)
-        elif read is not None and read.index:
-            forms.append(graph.linear(graph.nodes[read.node], read.index, len(read.index[0].strides)))
-            forms.extend(bound.form for bound in read.bounds)
+        elif op is Op.LOAD:
+            read = scalars.read_of(number)
+            assert read is not None, "a load leaf is a read"
+            if read.index:
+                forms.append(graph.linear(graph.nodes[read.node], read.index, len(read.index[0].strides)))
+                forms.extend(bound.form for bound in read.bounds)
     if evaluation.scatter is not None:
         forms.append(evaluation.scatter.address)
         forms.extend(bound.form for bound in evaluation.scatter.bounds)
     return forms
-
-
-def needed_scalars(graph: TensorGraph, evaluation: Evaluation) -> list[Scalar]:
-    """All expressions of an evaluation, with those in computed indices."""
-    roots = [*evaluation.body, *evaluation.epilogue]
-    if evaluation.scatter is not None:
-        roots.extend(scalar for _, scalar in evaluation.scatter.address.computed)
-    return closure(graph.scalars, roots)
-
-
-def closure(scalars: ScalarGraph, roots: Sequence[Scalar]) -> list[Scalar]:
-    """All expressions the roots need, operands first, with those in computed indices."""
-    wanted, known = list(roots), -1
-    while True:
-        needed = scalars.reachable(wanted)
-        if len(needed) == known:
-            return needed
-        known = len(needed)
-        for number in needed:
-            read = scalars.read_of(number)
-            if read is not None:
-                wanted.extend(scalar for form in read.index for _, scalar in form.computed)
 
 
 def largest_size(kernel: Kernel) -> int:
@@ -299,8 +283,42 @@ def check_evaluation(graph: TensorGraph, evaluation: Evaluation, shape: tuple[in
     for spec, body in zip(evaluation.specs, evaluation.body, strict=False):
         if spec.contraction:
             check_operands(graph, body)
+    if shape is None and is_small(graph, evaluation):
+        return
     outputs = max(1, len(evaluation.epilogue) if evaluation.specs else len(evaluation.body))
     build_kernel(graph, evaluation, NoNumbers(), [DType.F32] * outputs, shape, ())
+
+
+def is_small(graph: TensorGraph, evaluation: Evaluation) -> bool:
+    """Whether a kernel is certainly within all limits, by bounds that are quick to compute."""
+    axes = len(evaluation.out_extents) + len(evaluation.reduce_extents)
+    scalars = graph.scalars
+    total, loads, guards, computed = 0, 0, 0, 0
+    for code in (evaluation.needed_in_body, evaluation.needed_in_epilogue):
+        instructions = len(code)
+        for number in code:
+            op = scalars.instructions[number].op
+            if op is Op.INDEX:
+                instructions += 3 * axes
+            elif op is Op.LOAD:
+                read = scalars.read_of(number)
+                assert read is not None, "a load leaf is a read"
+                loads += 1
+                guards += len(read.bounds)
+                computed = max(computed, sum(len(form.computed) for form in read.index))
+        if instructions > limits.INSTRUCTIONS:
+            return False
+        total += instructions
+    size = 256 + 6 * total + loads * (64 + 8 * axes) + guards * (24 + 8 * axes)
+    return (
+        axes <= limits.AXES
+        and loads <= limits.LOADS
+        and guards <= limits.GUARDS
+        and computed <= limits.COMPUTED
+        and len(evaluation.init) <= limits.ACCUMULATORS
+        and evaluation.scatter is None
+        and size <= limits.ENCODED_KERNEL
+    )
 
 
 def check_operands(graph: TensorGraph, body: Scalar) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from tallystick.capture.evaluation import Inliner, NotFusable
 from tallystick.capture.graph import Flat, Fold, FoldSpec, Map, Node, Scatter, TensorGraph
-from tallystick.capture.kernel_builder import check_operands, closure
+from tallystick.capture.kernel_builder import check_operands
 from tallystick.spec.instructions import SOURCES, Op
 
 CHEAP_INSTRUCTIONS = 8  # of a map that loads nothing, such as a causal mask
@@ -76,7 +76,7 @@ def _is_cheap(graph: TensorGraph, node: Node, masks: bool) -> bool:
     read = graph.scalars.read_of(node.kind.scalar)
     if read is not None:
         return not any(form.computed for form in (*read.index, *(bound.form for bound in read.bounds)))
-    needed = closure(graph.scalars, [node.kind.scalar])
+    needed = graph.scalars.closure([node.kind.scalar])
     operations = [graph.scalars.instructions[number].op for number in needed]
     if len(operations) == 1:
         return True

@@ -13,7 +13,7 @@ from tallystick.capture.context import Lowering, single_axes
 from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.evaluation import NotFusable
 from tallystick.capture.fusion import fuse
-from tallystick.capture.graph import Flat, Fold, Input, Map, Node, Scatter, TensorGraph
+from tallystick.capture.graph import Flat, Input, Node, Scatter, TensorGraph
 from tallystick.capture.kernel_builder import build_kernel
 from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
 from tallystick.capture.plan import Cluster, Plan
@@ -138,42 +138,50 @@ def claim_roots(
     """The node that holds every state slot's next value, and the shape it must have; copies where that is needed."""
     claimed: dict[int, tuple[int, ...]] = {}
     roots: list[Root] = []
+    live = live_nodes(tensors, [view.node for view in results])
+    cheap = always_inlined(tensors, live, {view.node.number for view in results})
     for slot, (view, type) in enumerate(zip(results, states, strict=True)):
         assert view.shape == type.shape and view.dtype is type.dtype, f"state slot {slot} changes its type"
         node = view.node
         if isinstance(node.kind, Input) and view.is_whole and inputs[node.kind.value] == type:
             roots.append((node, None))
             continue
-        usable = view.is_whole and isinstance(node.kind, (Map, Fold, Scatter))
-        if (
-            not usable
-            or claimed.get(node.number, type.shape) != type.shape
-            or not can_have_shape(tensors, node, type, inputs)
-        ):
-            node = copy_of(tensors, view, type, inputs)
+        usable = view.is_whole and claimed.get(node.number, type.shape) == type.shape
+        if not usable or not can_have_shape(tensors, node, type, inputs, cheap):
+            node = copy_of(tensors, view, type, inputs, cheap)
         claimed[node.number] = type.shape
         roots.append((node, type.shape))
     return roots
 
 
-def can_have_shape(tensors: TensorGraph, node: Node, type: TensorType, inputs: Sequence[TensorType]) -> bool:
+def can_have_shape(
+    tensors: TensorGraph, node: Node, type: TensorType, inputs: Sequence[TensorType], cheap: set[int]
+) -> bool:
     """Whether a kernel of this node alone can store it in this shape."""
-    if isinstance(node.kind, Scatter) and node.kind.base is not None:
-        base = tensors.nodes[node.kind.base]  # the result has its base's shape
-        base = tensors.nodes[base.kind.node] if isinstance(base.kind, Flat) else base
-        return isinstance(base.kind, Input) and inputs[base.kind.value] == type
+    match node.kind:
+        case Input() | Flat():
+            return False
+        case Scatter(base=None):
+            return True
+        case Scatter(base=int(number)):  # the result has its base's shape
+            base = tensors.nodes[number]
+            base = tensors.nodes[base.kind.node] if isinstance(base.kind, Flat) else base
+            return isinstance(base.kind, Input) and inputs[base.kind.value] == type
+    plan = Plan(tensors, {node.number: type.shape}, cheap)
     try:
-        make_plan(tensors, [(node, type.shape)], fused=False, only=[node])
+        plan.add([node])
     except NotFusable:
         return False
     return True
 
 
-def copy_of(tensors: TensorGraph, view: TensorView, type: TensorType, inputs: Sequence[TensorType]) -> Node:
+def copy_of(
+    tensors: TensorGraph, view: TensorView, type: TensorType, inputs: Sequence[TensorType], cheap: set[int]
+) -> Node:
     """A node of its own with the same elements that can be stored in exactly the type's shape."""
     mapped = view.mapped().node
     copied = tensors.fresh(mapped.kind, mapped.dtype, mapped.extents)
-    if can_have_shape(tensors, copied, type, inputs):
+    if can_have_shape(tensors, copied, type, inputs, cheap):
         return copied
     flat = view.materialised()
     for dim in range(flat.rank):
@@ -183,13 +191,13 @@ def copy_of(tensors: TensorGraph, view: TensorView, type: TensorType, inputs: Se
 
 
 # KERNELS
-def make_plan(tensors: TensorGraph, roots: Sequence[Root], fused: bool, only: Sequence[Node] | None = None) -> Plan:
+def make_plan(tensors: TensorGraph, roots: Sequence[Root], fused: bool) -> Plan:
     """Decide which nodes become which kernels; without ``fused`` every map that computes is one of its own."""
     live = live_nodes(tensors, [node for node, _ in roots])
     forced: dict[int, tuple[int, ...] | None] = dict.fromkeys(sorted(stored_nodes(live, tensors)))
     forced.update({node.number: shape for node, shape in roots})
     plan = Plan(tensors, forced, always_inlined(tensors, live, forced, masks=fused))
-    plan.add(live if only is None else only)
+    plan.add(live)
     if fused:
         fuse(plan)
     return plan

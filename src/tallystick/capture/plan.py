@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -67,6 +68,7 @@ class Plan:
     owner: dict[int, Cluster] = field(default_factory=dict)
     readers: dict[int, set[int]] = field(default_factory=dict)  # numbers of the clusters that load a node
     _ancestors: dict[int, int] | None = None
+    _touched: set[int] = field(default_factory=set)  # clusters whose nodes lost or gained a reader
 
     # MAKING CLUSTERS
     def add(self, nodes: Iterable[Node]) -> None:
@@ -94,6 +96,7 @@ class Plan:
         for cluster in self.clusters.values():
             cluster.outputs = tuple(sorted(cluster.members))
             self._commit_evaluation(cluster, self.evaluate(cluster, cluster.outputs, self.inlined))
+        self._touched.update(self.clusters)
         self.settle()
 
     def _shape(self, members: Collection[int]) -> tuple[int, ...] | None:
@@ -135,36 +138,33 @@ class Plan:
             self.readers[number].discard(cluster.number)
         for number in evaluation.loads - before:
             self.readers.setdefault(number, set()).add(cluster.number)
+        self._touch(before ^ evaluation.loads)
         cluster.evaluation = evaluation
         cluster.cost = self.cost_of(evaluation, cluster.outputs)
         self._ancestors = None
 
+    def _touch(self, nodes: Iterable[int]) -> None:
+        self._touched.update(self.owner[number].number for number in nodes if number in self.owner)
+
     def settle(self) -> None:
         """Let every cluster store exactly what others need, and drop clusters that nobody needs."""
-        pending = sorted(self.clusters, reverse=True)
-        while pending:
-            again: set[int] = set()
-            for number in pending:
-                cluster = self.clusters.get(number)
-                if cluster is None:
-                    continue
-                outputs = self.wanted_outputs(cluster.members, [number])
-                if outputs == cluster.outputs:
-                    continue
-                before = cluster.loads
+        while self._touched:
+            number = max(self._touched)
+            self._touched.discard(number)
+            cluster = self.clusters.get(number)
+            if cluster is None:
+                continue
+            outputs = self.wanted_outputs(cluster.members, [number])
+            if not outputs:
+                self._remove(cluster)
+            elif outputs != cluster.outputs:
                 cluster.outputs = outputs
-                if outputs:
-                    self._commit_evaluation(cluster, self.evaluate(cluster, outputs, self.inlined))
-                    changed = before ^ cluster.loads
-                else:
-                    self._remove(cluster)
-                    changed = before
-                again |= {self.owner[n].number for n in changed if n in self.owner}
-            pending = sorted((n for n in again if n in self.clusters), reverse=True)
+                self._commit_evaluation(cluster, self.evaluate(cluster, outputs, self.inlined))
 
     def _remove(self, cluster: Cluster) -> None:
         for number in cluster.loads:
             self.readers[number].discard(cluster.number)
+        self._touch(cluster.loads)
         for number in cluster.members:
             if self.owner.get(number) is cluster:
                 del self.owner[number]
@@ -190,8 +190,6 @@ class Plan:
 
     def ordered(self) -> list[Cluster]:
         """All clusters, each after those it depends on, otherwise in the order of their numbers."""
-        import heapq
-
         waiting = {number: self.dependencies(cluster) for number, cluster in self.clusters.items()}
         followers: dict[int, list[int]] = {}
         for number, before in waiting.items():
@@ -245,6 +243,7 @@ class Plan:
         for number in merged.members:
             self.owner[number] = merged
         self._commit_evaluation(merged, evaluation)
+        self._touched.add(merged.number)
         self.settle()
 
     def dissolve(self, number: int, margin: float = 0.0) -> bool:

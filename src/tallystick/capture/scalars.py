@@ -39,6 +39,7 @@ class ScalarGraph(CodeBuilder):
         super().__init__()
         self._forms: list[Affine] = []
         self._reads: list[Read] = []
+        self._read_scalars: list[tuple[Scalar, ...]] = []  # what each read computes its index with
         self._numbers: dict[Affine | Read, int] = {}
         self._moved: dict[tuple[Scalar, tuple[Affine, ...], int], Scalar] = {}
 
@@ -67,6 +68,7 @@ class ScalarGraph(CodeBuilder):
         if read not in self._numbers:
             self._numbers[read] = len(self._reads)
             self._reads.append(read)
+            self._read_scalars.append(tuple(scalar for form in read.index for _, scalar in form.computed))
         return super().emit(Op.LOAD, imm=self._numbers[read])
 
     def inside(self, bounds: Iterable[Bound]) -> Scalar:
@@ -226,6 +228,23 @@ class ScalarGraph(CodeBuilder):
             if scalar not in seen:
                 seen.add(scalar)
                 stack.extend(self.instructions[scalar].args)
+        return sorted(seen)
+
+    def closure(self, roots: Iterable[Scalar]) -> list[Scalar]:
+        """Every expression that the roots need, also in computed indices of reads, operands first."""
+        seen: set[Scalar] = set()
+        stack = list(roots)
+        instructions, read_scalars = self.instructions, self._read_scalars
+        while stack:
+            scalar = stack.pop()
+            if scalar in seen:
+                continue
+            seen.add(scalar)
+            instruction = instructions[scalar]
+            if instruction.args:
+                stack.extend(instruction.args)
+            elif instruction.op is Op.LOAD:
+                stack.extend(read_scalars[instruction.imm])
         return sorted(seen)
 
     def rewrite(self, root: Scalar, leaf: Callable[[Scalar, Instruction], Scalar]) -> Scalar:

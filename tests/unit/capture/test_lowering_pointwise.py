@@ -199,7 +199,7 @@ FUSED: dict[str, Callable] = {
 
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_forms(name: str) -> None:
-    """PyTorch rounds these once or twice depending on the machine's vectors, so to a few units of the larger operand."""
+    """PyTorch rounds these once or twice depending on the machine, so to a few units of the larger operand."""
     torch.manual_seed(0)
     x, y = torch.randn(50), torch.randn(50)
     (got,) = run_function(FUSED[name], x, y)
