@@ -6,13 +6,14 @@ A vector covers neighbours in one *run*: a stretch of columns along which every 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from llvmlite import ir
 
 from tallystick.engine.contraction import Contraction, Group
 from tallystick.engine.emit import Emitter, float_accumulator, integer_word, iota
-from tallystick.engine.gemm_control import advance, counted, i64, prefetch_to_write, smaller, splat
+from tallystick.engine.gemm_control import advance, counted, i64, prefetch, smaller, splat
 from tallystick.engine.gemm_run import EPILOGUE
 from tallystick.engine.gemm_tiles import TileFormat
 from tallystick.engine.kernel_context import Known
@@ -71,12 +72,13 @@ class _Epilogue:
         self.strides = self.nest.out_strides + (0,) * len(self.nest.reduce_shape)
         self.run_axes = _even_axes(self.nest, self.code, contraction.columns, self.strides)
         self.run = prod(self.nest.extents[axis] for axis in self.run_axes)
+        self.lanes = tiles.lanes
         self.everywhere = frozenset(range(len(self.code.instructions))) - varying_registers(
             self.code, self.nest, frozenset(contraction.rows.axes), accumulators=True
         )
 
     def write(self) -> None:
-        builder, lanes = self.builder, self.tiles.lanes
+        builder, lanes = self.builder, self.lanes
         whole = Point((AxisIndex(i64(0)),) * len(self.nest.extents), lanes)
         whole = self._at(whole, self.contraction.batch.axes, self.contraction.batch.extents, self.batch)
         aligned = self.run == self.contraction.columns.size or self.run % lanes == 0
@@ -116,9 +118,7 @@ class _Epilogue:
             point = self._at(point, columns.axes[:kept], columns.extents[:kept], number)
         # The run's axes advance as one: the last one's index may go past its extent in the others' stead.
         point = point.with_axis(self.run_axes[-1], AxisIndex(inside, linear=True))
-        mask = builder.icmp_signed(
-            "<", iota(self.tiles.lanes), splat(builder, builder.trunc(count, I32), self.tiles.lanes)
-        )
+        mask = builder.icmp_signed("<", iota(self.lanes), splat(builder, builder.trunc(count, I32), self.lanes))
         return Point(point.axes, point.lanes, mask)
 
     def _columns(self, point: Point, offset: ir.Value) -> None:
@@ -136,16 +136,24 @@ class _Epilogue:
                     self._finish(here, everywhere, row, offset)
 
     def _announce(self, point: Point) -> None:
-        """Ask for the memory that a vector will be stored to."""
-        for output, dtype in zip(self.outputs, self.kernel.outputs, strict=True):
-            place = self.memory.locate(Address(0, self.strides), 0, point, ()).place.scalar
-            prefetch_to_write(self.builder, advance(self.builder, output, place, MEMORY_TYPE[dtype]))
+        """Ask for the memory that a vector will be stored to, and for what it alone will load."""
+        places = [
+            (output, dtype, Address(0, self.strides))
+            for output, dtype in zip(self.outputs, self.kernel.outputs, strict=True)
+        ]
+        for slot, tensor in self.tensors.items():
+            address = self.kernel.loads[slot].address
+            if any(address.strides[axis] for axis in self.contraction.rows.axes) and address.strides[self.run_axes[-1]]:
+                places.append((tensor, self.nest.slots[slot].dtype, replace(address, computed=(), guards=())))
+        for tensor, dtype, address in places:
+            place = self.memory.locate(address, 0, point, ()).place.scalar
+            prefetch(self.builder, advance(self.builder, tensor, place, MEMORY_TYPE[dtype]))
 
     def _finish(self, point: Point, everywhere: Known, row: ir.Value, offset: ir.Value) -> None:
         """Run the epilogue on a vector and store what it yields."""
         builder = self.builder
         place = builder.add(builder.mul(row, i64(self.tiles.columns)), offset)
-        total = builder.load(advance(builder, self.totals, place), align=4, typ=vector(F32, self.tiles.lanes))
+        total = builder.load(advance(builder, self.totals, place), align=4, typ=vector(F32, self.lanes))
         registers = self.emitter.registers(self.code, _Sources(self, point, total), known=everywhere)
         for output, dtype, result in zip(self.outputs, self.kernel.outputs, self.code.results, strict=True):
             word = registers[result]

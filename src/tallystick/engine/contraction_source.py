@@ -25,7 +25,7 @@ from tallystick.engine.gemm_control import (
     i64,
     masked_gather,
     masked_load,
-    prefetch_to_read,
+    prefetch,
     reserve,
     smaller,
     splat,
@@ -258,4 +258,4 @@ class LinearSource:
 
     def foresee(self, start: ir.Value, index: ir.Value) -> None:
         place = self.builder.add(self.builder.mul(index, self.stride), start)
-        prefetch_to_read(self.builder, advance(self.builder, self.pointer, place, self.type))
+        prefetch(self.builder, advance(self.builder, self.pointer, place, self.type))

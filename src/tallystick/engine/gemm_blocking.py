@@ -112,7 +112,7 @@ class Blocking:
     def totals_bytes(self) -> int:
         """Of the totals kept between chunks; one tile if there is only one chunk."""
         kept = 1 if self.chunks == 1 else self.slow.most_tiles(self.tiles) * self.fast.most_tiles(self.tiles)
-        nbytes = kept * self.tiles.nbytes + self.tiles.lanes * 4  # a vector may be read across a tile's last row
+        nbytes = kept * self.tiles.nbytes + self.tiles.columns * 4  # vectors may be read across a tile's end
         return -(-nbytes // 64) * 64
 
     @property

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from tallystick.engine import arithmetic
 from tallystick.engine.loops import Loop, i64
-from tallystick.engine.words import F32, I1, I32, Converter, Literal, lanes_of, vector
+from tallystick.engine.words import F32, I32, Converter, Literal, lanes_of
 
 POINTER = ir.PointerType()
 
@@ -49,11 +49,6 @@ def smaller(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return arithmetic.overloaded(builder, "llvm.smin", a, b)
 
 
-def larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    """The larger of two signed integers."""
-    return arithmetic.overloaded(builder, "llvm.smax", a, b)
-
-
 def round_up(builder: ir.IRBuilder, value: ir.Value, multiple: int) -> ir.Value:
     """To a multiple that is a power of two."""
     return builder.and_(builder.add(value, i64(multiple - 1)), i64(-multiple))
@@ -73,27 +68,12 @@ def masked_gather(builder: ir.IRBuilder, pointers: ir.Value, mask: ir.Value, oth
     return arithmetic.intrinsic(builder, name, type, [pointers, mask, otherwise], {0: _bytes(type)})
 
 
-def masked_store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
-    """Store the lanes of a vector where the mask is set."""
-    name = f"llvm.masked.store.{arithmetic.type_name(value.type)}.p0"
-    arithmetic.intrinsic(builder, name, ir.VoidType(), [value, pointer, mask], {1: _bytes(value.type)})
+def prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+    """Ask for a cache line, any address allowed.
 
-
-def masked_scatter(builder: ir.IRBuilder, value: ir.Value, pointers: ir.Value, mask: ir.Value) -> None:
-    """Store the lanes of a vector where the mask is set, each to its own pointer."""
-    name = f"llvm.masked.scatter.{arithmetic.type_name(value.type)}.v{value.type.count}p0"
-    arithmetic.intrinsic(builder, name, ir.VoidType(), [value, pointers, mask], {1: _bytes(value.type)})
-
-
-def prefetch_to_write(builder: ir.IRBuilder, pointer: ir.Value) -> None:
-    """Ask for a cache line that will be written. Any address is allowed."""
-    hints = [i32(1), i32(3), i32(1)]  # to write, keep close, data
-    arithmetic.intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
-
-
-def prefetch_to_read(builder: ir.IRBuilder, pointer: ir.Value) -> None:
-    """Ask for a cache line that will be read. Any address is allowed."""
-    hints = [i32(0), i32(3), i32(1)]
+    It comes to the second level: brought nearer, what is needed later would drive out what is needed now.
+    """
+    hints = [i32(0), i32(2), i32(1)]  # to read, second level, data
     arithmetic.intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
 
 
@@ -102,10 +82,6 @@ def within(builder: ir.IRBuilder, value: ir.Value, limit: ir.Value) -> ir.Value:
     if lanes_of(value) != lanes_of(limit):
         limit = splat(builder, limit, lanes_of(value))
     return builder.icmp_unsigned("<", value, limit)
-
-
-def all_lanes(lanes: int) -> ir.Constant:
-    return Literal(vector(I1, lanes), "splat (i1 true)")
 
 
 def zeros(type: ir.Type) -> ir.Constant:
