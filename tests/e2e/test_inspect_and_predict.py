@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
-from e2e.story import JOBS, User
+from e2e.story import JOBS, Colleague, User
 
 
-def test_a_program_is_readable(user: User, trained: Path) -> None:
-    text = user.tally("inspect", f"{JOBS}:job").stdout
+def test_a_program_is_readable(colleague: Colleague, trained: Path) -> None:
+    text = colleague.tally("inspect", f"{JOBS}:job").stdout
     assert "state %0 model." in text
     assert "digits.py:" in text
     assert "self.conv1(x)" in text
     assert "ffma" not in text
     assert "peak memory" in text
-    assert "ffma" in user.tally("inspect", f"{JOBS}:job", "--bodies").stdout
+    assert "ffma" in colleague.tally("inspect", f"{JOBS}:job", "--bodies").stdout
 
 
-def test_the_source_and_the_folder_hold_the_same_program(user: User, trained: Path) -> None:
-    mine = user.tally_json("inspect", f"{JOBS}:job")
-    theirs = user.tally_json("inspect", trained)
+def test_the_source_and_the_folder_hold_the_same_program(colleague: Colleague, trained: Path) -> None:
+    mine = colleague.tally_json("inspect", f"{JOBS}:job")
+    theirs = colleague.tally_json("inspect", trained)
     assert mine == theirs
     assert mine["kernel_count"] == len(mine["kernels"])
     assert mine["work_per_step"] == sum(kernel["work"] for kernel in mine["kernels"])
@@ -28,8 +29,6 @@ def test_the_source_and_the_folder_hold_the_same_program(user: User, trained: Pa
 
 
 def test_a_reader_may_stop_reading(user: User, trained: Path) -> None:
-    import subprocess
-
     shell = f"{' '.join(user.command('inspect', trained, '--bodies'))} | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["/bin/bash", "-c", shell], cwd=user.home, env=user.environment, capture_output=True, text=True
@@ -39,16 +38,16 @@ def test_a_reader_may_stop_reading(user: User, trained: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_trained_model_is_used(user: User, trained: Path) -> None:
-    assert "scale    2.5000" in user.tally("predict", trained, f"{JOBS}:predict", "scale=2.5").stdout
-    answer = user.tally_json("predict", trained, f"{JOBS}:predict")["answer"]
+def test_a_trained_model_is_used(colleague: Colleague, trained: Path) -> None:
+    assert "scale    2.5000" in colleague.tally("predict", trained, f"{JOBS}:predict", "scale=2.5").stdout
+    answer = colleague.tally_json("predict", trained, f"{JOBS}:predict")["answer"]
     assert answer["scale"] == 1.0
     assert answer["weights"] > 10_000
-    assert user.tally("predict", trained, f"{JOBS}:say").stdout == "plain text\n"
+    assert colleague.tally("predict", trained, f"{JOBS}:say").stdout == "plain text\n"
 
 
-def test_what_cannot_be_predicted(user: User, trained: Path) -> None:
-    assert "takes scale" in user.tally("predict", trained, f"{JOBS}:predict", "size=2", expect=2).stderr
-    assert "JSON cannot hold" in user.tally("predict", trained, f"{JOBS}:not_json", "--json", expect=2).stderr
-    other = user.tally("predict", trained, f"{JOBS}:predict", "--job", "small", expect=2).stderr
+def test_what_cannot_be_predicted(colleague: Colleague, trained: Path) -> None:
+    assert "takes scale" in colleague.tally("predict", trained, f"{JOBS}:predict", "size=2", expect=2).stderr
+    assert "JSON cannot hold" in colleague.tally("predict", trained, f"{JOBS}:not_json", "--json", expect=2).stderr
+    other = colleague.tally("predict", trained, f"{JOBS}:predict", "--job", "small", expect=2).stderr
     assert "weight" in other

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from e2e.story import JOBS, TIMEOUT_S, User
+from e2e.story import JOBS, TIMEOUT_S, Colleague, User
 
 
 def test_an_interrupted_run_goes_on_where_it_was(user: User) -> None:
@@ -43,19 +43,19 @@ def test_an_interrupted_run_goes_on_where_it_was(user: User) -> None:
     assert segments(folder / "journal") > finished, "the second call went on; it did not begin anew"
 
 
-def test_a_finished_run_is_not_run_again(user: User, trained: Path) -> None:
+def test_a_finished_run_is_not_run_again(colleague: Colleague, trained: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*.state")}
-    summary = user.tally_json("run", f"{JOBS}:job", "--out", trained)
+    summary = colleague.tally_json("run", f"{JOBS}:job", "--out", trained)
     assert summary["started_at_step"] == summary["steps"] == 24
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*.state")} == before
 
 
-def test_restart_begins_anew(user: User) -> None:
-    first = user.tally_json("run", f"{JOBS}:small", "--out", "restarted")
-    assert "another job" in user.tally("run", f"{JOBS}:other", "--out", "restarted", expect=2).stderr
-    again = user.tally_json("run", f"{JOBS}:other", "--out", "restarted", "--restart")
+def test_restart_begins_anew(colleague: Colleague) -> None:
+    first = colleague.tally_json("run", f"{JOBS}:small", "--out", "restarted")
+    assert "another job" in colleague.tally("run", f"{JOBS}:other", "--out", "restarted", expect=2).stderr
+    again = colleague.tally_json("run", f"{JOBS}:other", "--out", "restarted", "--restart")
     assert (first["steps"], again["steps"], again["started_at_step"]) == (6, 7, 0)
-    user.tally("verify", "restarted", "--full")
+    colleague.tally("verify", "restarted", "--full")
 
 
 def segments(journal: Path) -> int:
