@@ -47,6 +47,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tallystick.capture.attention import WrittenAttention
 from tallystick.capture.cleaning import clean
 from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
@@ -76,7 +77,7 @@ def trace(step: StepFunction, inputs: Sequence[Input], own: Mapping[str, torch.T
     node it came from.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet():
+    with mode, sdpa_kernel(SDPBackend.MATH), WrittenAttention(), without_onednn(), quiet():
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
         functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
@@ -173,12 +174,15 @@ def _settle(graph: fx.Graph, inputs: list[Input]) -> list[Input]:
     """Make constants of slots that the step leaves alone, and drop what nobody reads and no model holds."""
     placeholders = graph.find_nodes(op="placeholder")
     output = graph.output_node()
-    after = iter(output.args[0])
+    results = output.args[0]
+    assert isinstance(results, (list, tuple)), "a step returns a list"
+    after = iter(results)
     settled: list[tuple[Input, fx.Node]] = []
     kept: list[fx.Node] = []
     for made, node in zip(inputs, placeholders, strict=True):
         result = next(after) if made.role is Role.STATE else None
         if result is not None and result is not node:
+            assert isinstance(result, fx.Node), "a step returns tensors"
             kept.append(result)
         elif made.role is Role.STATE:
             made = replace(made, role=Role.CONSTANT)
