@@ -104,6 +104,15 @@ def test_progress_goes_from_the_first_step_to_the_last(tmp_path: Path) -> None:
     assert last.eta_s == 0 and (last.segment, last.segments) == (6, 7)
 
 
+def test_memory_mapped_data_gives_the_same_roots(finished: Path, tmp_path: Path) -> None:
+    captured = tiny_captured(50)
+    for number, array in enumerate(captured.constants):
+        np.save(tmp_path / f"{number}.npy", array)
+        captured.constants[number] = np.load(tmp_path / f"{number}.npy", mmap_mode="r")
+    run = Job(captured, 50, 8, "tiny").run(tmp_path / "run")
+    assert run.receipt.roots == load_receipt(finished).roots
+
+
 # INTERRUPTED = UNINTERRUPTED
 
 
