@@ -18,6 +18,7 @@ from tallystick.engine.target import Target
 from tallystick.spec.encoding import encode_program
 from tallystick.spec.programs import Program
 
+KEPT = 64  # programs kept in a folder; those not stored or used for longest make room
 _MAGIC = b"tallystick code 1\n"
 
 
@@ -55,7 +56,9 @@ class CodeCache:
     def load(self, key: str) -> tuple[bytes, KernelCode] | None:
         """The object and the description of its functions, or None."""
         try:
-            data = self._path(key).read_bytes()
+            path = self._path(key)
+            data = path.read_bytes()
+            os.utime(path)  # used now
         except OSError:
             return None
         head, digest, body = data[: len(_MAGIC)], data[len(_MAGIC) : len(_MAGIC) + 32], data[len(_MAGIC) + 32 :]
@@ -76,8 +79,14 @@ class CodeCache:
             with os.fdopen(handle, "wb") as file:
                 file.write(_MAGIC + hashlib.sha256(body).digest() + body)
             Path(temporary).replace(self._path(key))
+            self._make_room()
         except OSError:
             Path(temporary).unlink(missing_ok=True)
+
+    def _make_room(self) -> None:
+        files = sorted(self.folder.glob("*.code"), key=lambda path: path.stat().st_mtime_ns)
+        for path in files[:-KEPT]:
+            path.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.code"

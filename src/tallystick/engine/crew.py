@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+LISTEN_S = 0.2  # how often the calling thread looks for signals that reached another thread
+
 RunThread = Callable[[int, int, int, int], int]
 """(thread, first step, steps, parity) -> steps done; all threads of a crew run it at once."""
 
@@ -56,7 +58,8 @@ class Crew:
         job = self._job = _Job(steps)
         try:
             self._jobs.put(job)
-            job.done.wait()
+            while not job.done.wait(LISTEN_S):
+                pass
         except KeyboardInterrupt:
             self._stop(True)
             self.settle()
