@@ -21,7 +21,7 @@ INCREMENT = code(lambda b: b.fadd(b.load(0), b.float(1.0)))
 
 
 def chain(extent: int, reads: list[int]) -> Dataflow:
-    """Maps over ``extent`` elements; the n-th reads backwards the value ``reads[n]``, so nothing is updated in place."""
+    """Maps over ``extent`` elements; the n-th reads the value ``reads[n]`` backwards: nothing is in place."""
     type = TensorType(F32, (extent,))
     turned = Address(extent - 1, (-1,))
     kernels = tuple(Kernel((extent,), (), (View(value, turned),), INCREMENT, (F32,)) for value in reads)
