@@ -36,7 +36,7 @@ def batch_positions(step: Tensor, batch_size: int, rows: int, steps: int) -> Ten
 
 
 def _product_modulo(a: Tensor, factor: int, modulus: int) -> Tensor:
-    """a * factor % modulus by doubling and adding, where no intermediate reaches ``modulus``."""
+    """a * factor % modulus by doubling and adding; every sum that is used is below ``modulus``."""
     total = torch.zeros_like(a)
     for bit in bin(factor)[2:]:
         total = _sum_modulo(total, total, modulus)
@@ -46,6 +46,6 @@ def _product_modulo(a: Tensor, factor: int, modulus: int) -> Tensor:
 
 
 def _sum_modulo(a: Tensor, b: Tensor, modulus: int) -> Tensor:
-    """(a + b) % modulus for a and b below the modulus, without forming a sum that could exceed 31 bits."""
+    """(a + b) % modulus for a and b below the modulus; the sum is used only where it cannot exceed 31 bits."""
     room = modulus - a
     return torch.where(b >= room, b - room, a + b)

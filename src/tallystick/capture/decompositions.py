@@ -62,9 +62,10 @@ _KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {aten.native_batch_norm.default: batch_norm}
 
 CORE: dict[OpOverload, Callable] = {
-    **core_aten_decompositions(),
-    **get_decompositions(_WRITTEN_OUT),
-    **NORMAL_FORMS,
+    operator: function
+    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS)
+    for operator, function in table.items()
+    if isinstance(operator, OpOverload)
 }
 for _operator in _KEPT_WHOLE:
     CORE.pop(_operator, None)

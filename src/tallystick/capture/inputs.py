@@ -37,6 +37,7 @@ class Input:
 # What PyTorch sees of an array by its numpy dtype, and how the slot stores it.
 _SEEN: dict[np.dtype, torch.dtype] = {
     np.dtype(np.float32): torch.float32,
+    np.dtype(np.float16): torch.float16,
     np.dtype(np.int64): torch.int64,
     np.dtype(np.int32): torch.int32,
     np.dtype(np.int16): torch.int16,
@@ -68,8 +69,11 @@ def from_tensor(name: str, role: Role, tensor: torch.Tensor) -> Input:
     if tensor.is_sparse or tensor.is_quantized or tensor.device.type == "meta":
         raise CaptureError(f"{name} is a {tensor.layout} tensor on {tensor.device}: use a dense one that holds data")
     tensor = tensor.detach().cpu()
-    if tensor.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
-        raise CaptureError(f"{name} has dtype {tensor.dtype}; make it float32 with .float()")
+    if tensor.dtype is torch.bfloat16:
+        bits = tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
+        return Input(name, role, tensor.dtype, tuple(tensor.shape), bits.copy())
+    if tensor.is_complex():
+        raise CaptureError(f"{name} is complex, which a program cannot hold: use real and imaginary parts")
     return from_array(name, role, np.array(tensor.numpy(), copy=True))
 
 

@@ -88,7 +88,9 @@ class SourceRecorder(TorchDispatchMode):
         line = describe_frame(frame)
         # Autograd numbers its node just before the operator arrives here, so the last number given out is this
         # operator's; operators without a gradient see an older number, whose line must stay.
-        self._line_of_sequence.setdefault(torch.autograd._get_sequence_nr() - 1, line)
+        # pyright: ignore below: there is no public name for what every node of a traced graph is stamped with.
+        following = torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
+        self._line_of_sequence.setdefault(following - 1, line)
         return line
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from tallystick.capture.batches import batch_positions, shuffled_order
 from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
@@ -161,7 +164,7 @@ class _Differentiated(nn.Module):
 
 def model_input(name: str, role: Role, tensor: Tensor) -> Input:
     """The input of a parameter or buffer, checked to be usable as a start."""
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         raise CaptureError(f"model.{name} has no shape yet: run the model once on a batch before capturing it")
     made = from_tensor(f"model.{name}", role, tensor)
     if isinstance(tensor, nn.Parameter):
@@ -198,6 +201,6 @@ def clip_by_global_norm(gradients: dict[str, Tensor], limit: float) -> dict[str,
     # Rows are summed first: each is a short fold of its own, so large parameters are summed by all threads.
     sums = [(g * g).flatten(1).sum(1).sum() if g.ndim > 1 else (g * g).sum() for g in gradients.values()]
     while len(sums) > 1:
-        sums = [sum(sums[i + 1 : i + 8], sums[i]) for i in range(0, len(sums), 8)]
+        sums = [reduce(add, sums[i : i + 8]) for i in range(0, len(sums), 8)]
     scale = (limit / (sums[0].sqrt() + 1e-6)).clamp(max=1.0)
     return {name: gradient * scale for name, gradient in gradients.items()}

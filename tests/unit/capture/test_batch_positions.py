@@ -1,0 +1,43 @@
+"""The rows of a step, exactly, in 32-bit arithmetic, however long the run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tallystick.capture.batches import batch_positions
+
+LIMIT = 1 << 31
+
+
+class Wrapping(torch.overrides.TorchFunctionMode):
+    """Cuts every integer to 32 bits, as the program's words do."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype is torch.int64:
+            return torch.from_numpy(result.numpy().astype(np.int32).astype(np.int64))
+        return result
+
+
+@pytest.mark.parametrize(
+    "batch_size, rows, steps",
+    [
+        (4, 100, 20),  # never wraps
+        (4, 10, 20),  # wraps
+        (7, 7, 1000),  # the batch is all there is
+        (1, 1, 5),
+        (4096, 1_000_003, 2_000_000_000),  # step * batch_size beyond 32 bits
+        (65_535, 2_147_483_629, LIMIT - 1),  # rows near the limit
+        (1_000_000, 1_000_000, LIMIT - 1),
+        (3, LIMIT - 1, LIMIT - 1),
+    ],
+)
+def test_positions_are_exact(batch_size: int, rows: int, steps: int) -> None:
+    for step in {0, 1, steps // 3, steps // 2 + 1, steps - 1}:
+        with Wrapping():
+            positions = batch_positions(torch.tensor([step]), batch_size, rows, steps)
+        expected = (step * batch_size + np.arange(batch_size, dtype=object)) % rows
+        assert positions.shape == (batch_size,)
+        assert (positions.numpy() == expected.astype(np.int64)).all()
