@@ -14,9 +14,7 @@ from property.strategies import Case, cases
 SPEC = Specification()
 
 # The examples of a plain run are always the same, so that it never fails by chance; the slow run draws new ones.
-brief = settings(
-    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+always = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 thorough = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -27,7 +25,7 @@ def check(case: Case, natives: list[Native]) -> None:
     assert_same_words(case, case.program.value_types, natives[0].trace(case), SPEC.trace(case))
 
 
-@brief
+@settings(always, max_examples=20)
 @given(case=cases())
 def test_programs(natives: list[Native], case: Case) -> None:
     check(case, natives)
@@ -40,7 +38,7 @@ def splitting_natives(natives: list[Native], tmp_path_factory: pytest.TempPathFa
     return [Native(native.target, native.threads, folder) for native in natives if native.threads > 1]
 
 
-@brief
+@settings(always, max_examples=12)
 @given(case=cases())
 def test_programs_cut_into_the_smallest_tasks(splitting_natives: list[Native], case: Case) -> None:
     """How work is shared is the engine's choice; here every choice is made as if a nanosecond of work were a lot."""
