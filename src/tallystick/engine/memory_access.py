@@ -11,7 +11,7 @@ from tallystick.engine import storage
 from tallystick.engine.arithmetic import intrinsic, overloaded, type_name
 from tallystick.engine.emit import Emitter, iota
 from tallystick.engine.loops import i64
-from tallystick.engine.points import Affine, Point, add, affine, extended, lane_offsets, times, whole
+from tallystick.engine.points import Affine, Point, add, affine, extended, lane_offsets, reach, times, whole
 from tallystick.engine.words import (
     I1,
     I32,
@@ -56,7 +56,7 @@ class MemoryAccess:
         place = affine(self.builder, address.base, address.strides, point, self.extents)
         is_open: ir.Value | None = None
         for guard in address.guards:
-            if not self._always_open(guard):
+            if not self._always_open(guard, point):
                 value = affine(self.builder, guard.base, guard.strides, point, self.extents)
                 is_open = self._both(is_open, self._in_range(value, guard.limit, point.lanes))
         if address.computed:
@@ -65,10 +65,13 @@ class MemoryAccess:
             is_open = self._both(is_open, self._in_range(place, elements, point.lanes))
         return Located(place, is_open)
 
-    def _always_open(self, guard: Guard) -> bool:
-        reach = [stride * (extent - 1) for stride, extent in zip(guard.strides, self.extents, strict=True)]
-        lowest = guard.base + sum(r for r in reach if r < 0)
-        return lowest >= 0 and guard.base + sum(r for r in reach if r > 0) < guard.limit
+    def _always_open(self, guard: Guard, point: Point) -> bool:
+        low, high = reach(guard.base, guard.strides, point, self.extents)
+        return low >= 0 and high < guard.limit
+
+    def _always_closed(self, guard: Guard, point: Point) -> bool:
+        low, high = reach(guard.base, guard.strides, point, self.extents)
+        return high < 0 or low >= guard.limit
 
     def _plus_term(self, place: Affine, stride: int, register: Word | None, lanes: int) -> Affine:
         assert register is not None, "an address is used after the registers it is computed from"
@@ -120,6 +123,8 @@ class MemoryAccess:
     # LOADS
     def load(self, view: View, type: TensorType, tensor: ir.Value, point: Point, registers: Registers) -> Word:
         """The word a view yields at a point; a single lane if it is the same in all of them."""
+        if any(self._always_closed(guard, point) for guard in view.address.guards):
+            return constant_word(view.fill)
         located = self.locate(view.address, type.elements, point, registers)
         word = self.load_at(type.dtype, tensor, located, point)
         return word if located.open is None else self._or_fill(located.open, word, view.fill)

@@ -41,12 +41,16 @@ class Flat:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Indices of all axes for ``lanes`` points at once, and which of those lanes count (None: all)."""
+    """Indices of all axes for ``lanes`` points at once, and which of those lanes count (None: all).
+
+    ``within`` is what is known of one axis: (axis, lowest, highest index) of the lanes that count.
+    """
 
     axes: tuple[AxisIndex, ...]
     lanes: int = 1
     mask: ir.Value | None = None
     flat: Flat | None = None
+    within: tuple[int, int, int] | None = None
 
     def with_axis(self, axis: int, index: AxisIndex) -> Point:
         axes = list(self.axes)
@@ -79,8 +83,8 @@ def affine(builder: ir.IRBuilder, base: int, strides: Sequence[int], point: Poin
             step = factor
             for axis in point.flat.axes:
                 strides[axis] = 0
-    reach = sum(abs(stride) * (extent - 1) for stride, extent in zip(strides, extents, strict=True))
-    element = I32 if reach < 1 << 31 else I64
+    farthest = sum(abs(stride) * (extent - 1) for stride, extent in zip(strides, extents, strict=True))
+    element = I32 if farthest < 1 << 31 else I64
     wide: ir.Value | None = None
     for stride, axis in zip(strides, point.axes, strict=True):
         if stride == 0:
@@ -94,6 +98,16 @@ def affine(builder: ir.IRBuilder, base: int, strides: Sequence[int], point: Poin
             part = builder.mul(index, splat_constant(element, stride, point.lanes)) if stride != 1 else index
             wide = part if wide is None else builder.add(wide, part)
     return Affine(scalar, step, wide)
+
+
+def reach(base: int, strides: Sequence[int], point: Point, extents: Sequence[int]) -> tuple[int, int]:
+    """The lowest and highest value an affine expression may have at a point."""
+    low = high = base
+    for axis, (stride, extent) in enumerate(zip(strides, extents, strict=True)):
+        first, last = (0, extent - 1) if point.within is None or point.within[0] != axis else point.within[1:]
+        low += min(stride * first, stride * last)
+        high += max(stride * first, stride * last)
+    return low, high
 
 
 def _dense_factor(flat: Flat, strides: Sequence[int]) -> int | None:

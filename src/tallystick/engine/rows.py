@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from math import ceil, prod
 from typing import TypeVar
 
@@ -17,11 +18,13 @@ from tallystick.engine.nest import dense_strides
 from tallystick.engine.points import AxisIndex, Flat, Point
 from tallystick.engine.tuning import tail_by_mask
 from tallystick.engine.words import I32
+from tallystick.spec.views import Guard
 
 Prepared = TypeVar("Prepared")
 
 TASK_NS = 2000.0  # a task should not take much less than this
 TASKS = 256  # and there need not be more than these
+STRETCHES = 4  # pieces that a row may be cut into where guards open and close
 FLATTENED = 512  # points that axes too short for vectors are flattened to
 
 
@@ -45,6 +48,7 @@ class Rows:
         self.extent = prod(self.shape[self.row :])
         self.axes = frozenset(range(self.row, rank))
         self._split_into_tasks(point_ns)
+        self.stretches = self._stretches()
 
     def _split_into_tasks(self, point_ns: float) -> None:
         wanted = min(max(prod(self.shape) * point_ns / TASK_NS, 1), TASKS)
@@ -58,6 +62,19 @@ class Rows:
             self.chunk = min(ceil(ceil(self.extent * tasks / wanted) / step) * step, self.extent)
         self.chunks = ceil(self.extent / self.chunk)
         self.tasks = tasks * self.chunks
+
+    def _stretches(self) -> list[tuple[int, int]]:
+        """The row cut where guards open or close, as those of a concatenation do: within a piece they do not vary."""
+        whole = [(0, self.extent)]
+        if len(self.axes) != 1 or self.chunks > 1 or not self.vectors:
+            return whole
+        cuts = {0, self.extent}
+        for view in self.context.kernel.loads:
+            for guard in view.address.guards:
+                if all((stride != 0) == (axis == self.row) for axis, stride in enumerate(guard.strides)):
+                    cuts.update(cut for cut in openings(guard, self.row) if 0 < cut < self.extent)
+        pieces = list(pairwise(sorted(cuts)))
+        return pieces if len(pieces) <= STRETCHES else whole
 
     def emit(self, lanes: int, visit: Callable[[Point, Prepared], None], prepare: Callable[[Point], Prepared]) -> None:
         """All tasks of the function: ``visit`` emits the code for ``lanes`` points at once, or fewer at a row's end.
@@ -93,29 +110,41 @@ class Rows:
         visit: Callable[[Point, Prepared], None],
         prepare: Callable[[Point], Prepared],
     ) -> None:
-        """The points from start to stop of one row. Chunks are whole vectors, so only the row's end has fewer lanes."""
-        builder = self.builder
+        """The points from start to stop of one row."""
         prepared = prepare(point)
-        rest = self.extent % lanes
+        if len(self.stretches) == 1:
+            self._stretch(point, start, stop, self.extent, lanes, lambda here: visit(here, prepared))
+            return
+        for first, last in self.stretches:
+            inside = replace(point, within=(self.row, first, last - 1))
+            width = min(lanes, 1 << (last - first - 1).bit_length())
+            self._stretch(inside, i64(first), i64(last), last - first, width, lambda here: visit(here, prepared))
+
+    def _stretch(
+        self, point: Point, start: ir.Value, stop: ir.Value, extent: int, lanes: int, visit: Callable[[Point], None]
+    ) -> None:
+        """The points from start to stop. Chunks are whole vectors, so only the end of the extent has fewer lanes."""
+        builder = self.builder
+        rest = extent % lanes
         at = start
-        if self.extent >= lanes:
+        if extent >= lanes:
             whole = builder.sub(stop, i64(lanes - 1)) if rest else stop
             loop = Loop(builder, start, whole, lanes)
-            visit(self._at(point, loop.index, lanes), prepared)
+            visit(self._at(point, loop.index, lanes))
             loop.close()
             at = loop.index
         if not rest:
             return
         if not tail_by_mask(self.context.nest, self.context.target):
             loop = Loop(builder, at, stop)
-            visit(self._at(point, loop.index, 1), prepared)
+            visit(self._at(point, loop.index, 1))
             loop.close()
         elif self.chunks == 1:
-            visit(self._masked(point, i64(self.extent - rest), lanes, rest, i64(rest)), prepared)
+            visit(self._masked(point, builder.sub(stop, i64(rest)), lanes, rest, i64(rest)))
         else:
             left = builder.sub(stop, at)
             with builder.if_then(builder.icmp_signed(">", left, i64(0))):
-                visit(self._masked(point, at, lanes, rest, left), prepared)
+                visit(self._masked(point, at, lanes, rest, left))
 
     def _masked(self, point: Point, at: ir.Value, lanes: int, rest: int, left: ir.Value) -> Point:
         """The last points of a row: ``left`` of them at run time, which is ``rest``."""
@@ -131,6 +160,14 @@ class Rows:
     def _at(self, point: Point, index: ir.Value, lanes: int) -> Point:
         """So many points of the row from an index on."""
         return along(self.context, point, range(self.row, len(self.shape)), self.shape, index, lanes)
+
+
+def openings(guard: Guard, axis: int) -> tuple[int, int]:
+    """The first index of an axis where a guard that depends on nothing else is open, and the first where it is not."""
+    stride = guard.strides[axis]
+    if stride > 0:
+        return -(guard.base // stride), (guard.limit - 1 - guard.base) // stride + 1
+    return (guard.base - guard.limit) // -stride + 1, guard.base // -stride + 1
 
 
 def at_number(context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], number: ir.Value) -> Point:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine_kernels import all_targets, as_type, assert_as_specified, code, dense, floats, words
 from tallystick.engine import rows
@@ -83,6 +85,26 @@ def test_guarded_loads_of_every_type(shape: tuple[int, ...], dtype: DType):
     body = code(lambda b: [b.xor(b.load(0), b.word(1)), b.fadd(b.load(1), b.load(2)), b.load(2)])
     kernel = Kernel(shape, (), loads, body, (DType.I32, DType.F32, DType.I32))
     assert_as_specified(kernel, [array], types=[TensorType(dtype, shape)])
+
+
+@pytest.mark.parametrize("outputs", [(DType.F32,), (DType.U8,)])
+def test_concatenations(outputs: tuple[DType, ...]):
+    """Rows made of pieces, one of them reversed: where guards open and close the row is cut."""
+    arrays = [floats(5, 20, seed=1), floats(5, 33, seed=2), floats(5, 1, seed=3)]
+    pieces = (
+        View(0, Address(0, (20, 1), (), (Guard(0, (0, 1), 20),))),
+        View(1, Address(20 + 32, (33, -1), (), (Guard(52, (0, -1), 33),))),
+        View(2, Address(-53, (1, 1), (), (Guard(-53, (0, 1), 1),))),
+    )
+    body = code(lambda b: b.fadd(b.fadd(b.load(0), b.load(1)), b.load(2)))
+    assert_as_specified(Kernel((5, 54), (), pieces, body, outputs), arrays)
+
+
+@given(st.integers(-20, 20), st.integers(-4, 4).filter(bool), st.integers(1, 20))
+def test_openings(base: int, stride: int, limit: int):
+    first, end = rows.openings(Guard(base, (stride,), limit), 0)
+    for index in range(-100, 100):
+        assert (0 <= base + stride * index < limit) == (first <= index < end)
 
 
 @pytest.mark.parametrize("dtype", [DType.F32, DType.U8, DType.BF16])
