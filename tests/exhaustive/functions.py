@@ -25,6 +25,7 @@ class Function:
     ``reference``  in binary64: its own error is some 2^-27 of a binary32 ulp
     ``exact``      the same with mpmath at whatever precision is set, for finite operands with a finite result
     ``bar``        the largest error allowed, in ulps
+    ``huge``       from this magnitude on twice the bar is allowed
     ``monotone``   whether it must never decrease
     ``joints``     magnitudes where its code goes over from one way of computing to another
     """
@@ -37,6 +38,7 @@ class Function:
     bar: float = 1.0
     monotone: bool = False
     joints: tuple[float, ...] = ()
+    huge: float = float("inf")
 
     @property
     def code(self) -> Code:
@@ -68,12 +70,13 @@ def _one(
     bar: float = 1.0,
     monotone: bool = False,
     joints: tuple[float, ...] = (),
+    huge: float = float("inf"),
 ) -> Function:
-    return Function(
-        name, 1, getattr(elementary, name), reference, exact or getattr(mpmath, name), bar, monotone, joints
-    )
+    write, exact = getattr(elementary, name), exact or getattr(mpmath, name)
+    return Function(name, 1, write, reference, exact, bar, monotone, joints, huge)
 
 
+_TURNS = (2.0**-12, 0.7853982, 1.5707964, 3.1415927)
 _ALL = (
     _one("exp", np.exp, monotone=True, joints=(87.33655, 88.72284, 103.27893, 103.97208)),
     _one("exp2", np.exp2, lambda x: mpmath.mpf(2) ** x, joints=(126.0, 128.0, 149.0, 150.0)),
@@ -87,8 +90,8 @@ _ALL = (
         "sigmoid", special.expit, lambda x: 1 / (1 + mpmath.exp(-x)), monotone=True, joints=(17.32868, 87.33655, 104.0)
     ),
     _one("erf", special.erf, monotone=True, joints=(0.85, 3.8325067)),
-    _one("sin", np.sin, joints=(2.0**-12, 0.7853982, 1.5707964, 3.1415927)),
-    _one("cos", np.cos, joints=(2.0**-12, 0.7853982, 1.5707964, 3.1415927)),
+    _one("sin", np.sin, joints=_TURNS, huge=2.0**24),
+    _one("cos", np.cos, joints=_TURNS, huge=2.0**24),
     _one("rsqrt", lambda x: 1 / np.sqrt(x), lambda x: 1 / mpmath.sqrt(x), joints=(2.0**-126, 2.0**-97)),
     Function("pow", 2, elementary.pow, np.power, mpmath.power, bar=2.0),
 )

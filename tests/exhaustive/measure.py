@@ -29,6 +29,7 @@ class Figures:
     """What was found over some inputs.
 
     ``worst``       largest error in ulps, at the operands ``worst_at``; nearest floats count as half an ulp off
+    ``worst_huge``  the same for operands that are huge to the function
     ``inputs``      how many were tried; ``numbers`` of them have a result that is not NaN
     ``rounded``     how many of these results are the float nearest to the reference
     ``decreasing``  how often a result was below that of a smaller input, where that was looked at
@@ -37,6 +38,7 @@ class Figures:
 
     worst: float = 0.5
     worst_at: tuple[int, ...] = ()
+    worst_huge: float = 0.5
     inputs: int = 0
     numbers: int = 0
     rounded: int = 0
@@ -46,6 +48,7 @@ class Figures:
     def add(self, other: Figures) -> None:
         if other.worst > self.worst:
             self.worst, self.worst_at = other.worst, other.worst_at
+        self.worst_huge = max(self.worst_huge, other.worst_huge)
         self.inputs += other.inputs
         self.numbers += other.numbers
         self.rounded += other.rounded
@@ -53,8 +56,8 @@ class Figures:
         self.wrong = [*self.wrong, *other.wrong][:20]
 
 
-def measure(operands: tuple[Words, ...], results: Words, reference: Doubles) -> Figures:
-    """Compare result words with the reference."""
+def measure(function: Function, operands: tuple[Words, ...], results: Words, reference: Doubles) -> Figures:
+    """Compare a function's result words with the reference."""
     undefined = np.isnan(reference)
     nearest = reference.astype(np.float32).view(np.uint32)
     if undefined.any():
@@ -64,11 +67,11 @@ def measure(operands: tuple[Words, ...], results: Words, reference: Doubles) -> 
     figures.rounded = figures.numbers - len(different)
     if len(different):
         at = tuple(operand[different] for operand in operands)
-        examine(figures, at, results[different], reference[different])
+        examine(figures, function.huge, at, results[different], reference[different])
     return figures
 
 
-def examine(figures: Figures, operands: tuple[Words, ...], results: Words, reference: Doubles) -> None:
+def examine(figures: Figures, huge: float, operands: tuple[Words, ...], results: Words, reference: Doubles) -> None:
     """Say how far results are from the reference that are not the nearest float."""
     floats = results.view(np.float32)
     undefined = np.isnan(reference)
@@ -85,6 +88,9 @@ def examine(figures: Figures, operands: tuple[Words, ...], results: Words, refer
             figures.wrong.append(f"0x{int(results[first]):08x} {problem} at ({inputs})")
     errors = errors_in_ulps(floats, reference)
     errors[np.isnan(errors)] = 0.0  # a problem already
+    is_huge = np.abs(operands[0].view(np.float32)) >= huge
+    figures.worst_huge = max(figures.worst_huge, float(errors.max(where=is_huge, initial=0.0)))
+    errors[is_huge] = 0.0
     worst = int(errors.argmax())
     if errors[worst] > figures.worst:
         figures.worst = float(errors[worst])
@@ -101,6 +107,8 @@ def complaints(function: Function, figures: Figures) -> list[str]:
     found = list(figures.wrong)
     if figures.worst > function.bar + REFERENCE_ERROR:
         found.append(f"off by {figures.worst:.3f} ulp at {[hex(word) for word in figures.worst_at]}")
+    if figures.worst_huge > 2 * function.bar + REFERENCE_ERROR:
+        found.append(f"off by {figures.worst_huge:.3f} ulp for huge operands")
     if function.monotone and figures.decreasing:
         found.append(f"decreases {figures.decreasing} times")
     return found

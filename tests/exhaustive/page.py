@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import mpmath
@@ -43,9 +44,12 @@ def exact_error(function: Function, words: tuple[int, ...]) -> float:
 def row(function: Function, figures: Figures) -> str:
     """The line of the table about one function."""
     operands = np.array(figures.worst_at, np.uint32).view(np.float32)
+    error = f"{exact_error(function, figures.worst_at):.3f}"
+    if np.isfinite(function.huge):
+        error += f" ({figures.worst_huge:.3f} from 2^{math.log2(function.huge):g} on)"
     cells = (
         f"`{function.name}`",
-        f"{exact_error(function, figures.worst_at):.3f}",
+        error,
         ", ".join(f"{operand:.9g}" for operand in operands),
         f"{100 * rounded_share(figures):.2f} %",
         "yes" if function.monotone else "",

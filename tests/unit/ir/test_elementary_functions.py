@@ -31,7 +31,7 @@ def doubles(operands: tuple[Words, ...]) -> list[np.ndarray]:
 
 def figures_of(function: Function, operands: tuple[Words, ...], results: Words) -> Figures:
     with np.errstate(all="ignore"):
-        figures = measure(operands, results, function.reference(*doubles(operands)))
+        figures = measure(function, operands, results, function.reference(*doubles(operands)))
     if function.monotone:
         figures.decreasing = count_decreasing(results.view(np.float32))
     return figures
