@@ -215,7 +215,7 @@ def main(arguments: Sequence[str]) -> None:
     results = []
     if not options.json:
         facts = Engine(matmul(1, 1, 2).program(), threads=options.threads).describe()
-        print(f"{facts.cpu}, {facts.isa}, {facts.threads} threads, LLVM {facts.llvm}, PyTorch {torch.__version__}, ")
+        print(f"{facts['cpu']}, {facts['isa']}, {facts['threads']} threads, LLVM {facts['llvm']}, PyTorch {torch.__version__}, ")
         print(f"Python {platform.python_version()}; microseconds and GFLOP/s; ratio below 1: faster than PyTorch\n")
         print(f"{'':44} {'ours':>9} {'torch':>9} {'ratio':>6} {'ours':>7} {'torch':>7}")
     for case in all_cases():

@@ -8,11 +8,13 @@ from llvmlite import ir
 
 from tallystick.engine.contraction import Operand
 from tallystick.engine.contraction_forms import emit_form
-from tallystick.engine.contraction_source import LinearSource, Over, ViewSource, runs_touched
+from tallystick.engine.contraction_source import ViewSource, runs_touched
 from tallystick.engine.gemm_control import advance, i64
+from tallystick.engine.gemm_matrix import LinearSource
 from tallystick.engine.gemm_pack import (
     PACK,
     PANELS_ABREAST,
+    Over,
     PackFrame,
     Side,
     pack_across,
@@ -41,8 +43,8 @@ def choose(operand: Operand, side: Side, lanes: int) -> Packing:
     """The cheaper of the two ways."""
     along = runs_touched(operand.address.panel, lanes, aligned=side == "columns")
     across = runs_touched(operand.address.steps, lanes, aligned=True)
-    along_cost = GATHER_COST if along is None else along
-    across_cost = TRANSPOSE_COST + (GATHER_COST if across is None else across)
+    along_cost = GATHER_COST if along is None else along * operand.address.panel.stride
+    across_cost = TRANSPOSE_COST + (GATHER_COST if across is None else across * operand.address.steps.stride)
     return Packing("panel", along_cost) if along_cost <= across_cost else Packing("steps", across_cost)
 
 

@@ -1,16 +1,15 @@
 """Reading an operand of a contraction through its view, a vector at a time.
 
 One of panel index and step runs over the lanes; the other, the *single*, is the same in all of them. Lanes that are
-neighbours in memory are loaded as vectors, one masked load for every run of neighbours that a vector can touch; where
-runs are too short, elements are gathered. Guards become masks: this is how a convolution's windows are read without
-ever being written out.
+neighbours in memory, or every second element, are loaded as vectors, one masked load for every run of neighbours that
+a vector can touch; where runs are too short, elements are gathered. Guards become masks: this is how a convolution's
+windows are read without ever being written out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import Literal
 
 from llvmlite import ir
 
@@ -25,21 +24,20 @@ from tallystick.engine.gemm_control import (
     i64,
     masked_gather,
     masked_load,
-    prefetch,
     reserve,
     smaller,
     splat,
     within,
     zeros,
 )
+from tallystick.engine.gemm_pack import Over
 from tallystick.engine.storage import MEMORY_TYPE, widen
 from tallystick.engine.target import Target
-from tallystick.engine.words import I32, I64, constant_word, splat_constant, vector
+from tallystick.engine.words import I1, I32, I64, Literal, constant_word, lane_numbers, splat_constant, vector
 from tallystick.spec.tensors import DType
 
 MOST_RUNS = 4  # a vector in more pieces than this is gathered
-
-Over = Literal["panel", "steps"]
+SPREADS = (1, 2)  # strides of lanes that are loaded as vectors
 
 
 def runs_touched(form: Form, lanes: int, aligned: bool) -> int | None:
@@ -47,7 +45,7 @@ def runs_touched(form: Form, lanes: int, aligned: bool) -> int | None:
 
     ``aligned``: vectors start at multiples of ``lanes``.
     """
-    if form.stride != 1:
+    if form.stride not in SPREADS:
         return None
     if form.is_linear:
         return 1
@@ -57,11 +55,14 @@ def runs_touched(form: Form, lanes: int, aligned: bool) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
-    """One vector of neighbours: element offsets and masks of its runs (or of all lanes), and its part of the guards."""
+class Piece:
+    """A vector of memory: offsets and masks of its runs (of all lanes, if gathered), and the lanes' parts of guards."""
 
     runs: tuple[tuple[ir.Value, ir.Value], ...]
     guards: tuple[ir.Value | None, ...]
+
+
+Lanes = tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Single:
 class ViewSource:
     """An operand seen through its view.
 
-    Raises nothing: addresses are those the verifier has proved in range wherever the guards are open.
+    Addresses are those the verifier has proved in range wherever the guards are open.
     """
 
     def __init__(
@@ -96,19 +97,20 @@ class ViewSource:
         self.operand = operand
         self.over: Over = over
         self.type = MEMORY_TYPE[operand.dtype]
-        self.runs = runs_touched(self._lane_form(operand.address), self.width, aligned)
+        lanes = self._lane_form(operand.address)
+        self.runs = runs_touched(lanes, self.width, aligned)
+        self.spread = 1 if self.runs is None else lanes.stride
         start = builder.add(emit_form(builder, operand.address.batch, batch), i64(operand.address.base))
         self.pointer = advance(builder, pointer, start, self.type)
         narrow_batch = builder.trunc(batch, I32)
-        self.guard_starts = tuple(
+        self.guard_starts = [
             builder.add(emit_form(builder, reach.batch, narrow_batch), i32(reach.base)) for reach, _ in operand.guards
-        )
-        rows = -(-capacity // self.width) * self.width
-        self.tables = {
-            form: reserve(builder, ir.ArrayType(I32, rows))
-            for form in map(self._single_form, (operand.address, *(reach for reach, _ in operand.guards)))
-            if not form.is_linear
-        }
+        ]
+        table = ir.ArrayType(I32, -(-capacity // self.width) * self.width)
+        self.offsets = None if self._single_form(operand.address).is_linear else reserve(builder, table)
+        self.guard_tables = [
+            None if self._single_form(reach).is_zero else reserve(builder, table) for reach, _ in operand.guards
+        ]
         self.announced: ir.Value = i64(0)
 
     def _lane_form(self, reach: Reach) -> Form:
@@ -119,75 +121,96 @@ class ViewSource:
 
     # SINGLES
     def prepare(self, start: ir.Value, stop: ir.Value) -> None:
-        """Write the tables of what is not a multiple of the single's index."""
+        """Write the tables of what singles contribute."""
         builder = self.builder
         self.announced = start
-        if not self.tables:
+        guards = zip(self.guard_tables, self.guard_starts, self.operand.guards, strict=True)
+        wanted = [(table, first, self._single_form(reach)) for table, first, (reach, _) in guards]
+        wanted = [
+            (table, first, form)
+            for table, first, form in [(self.offsets, i32(0), self._single_form(self.operand.address)), *wanted]
+            if table is not None
+        ]
+        if not wanted:
             return
         last = splat(builder, builder.trunc(builder.sub(stop, i64(1)), I32), self.width)
         with counted(builder, start, stop, self.width) as single:
-            first = splat(builder, builder.trunc(single, I32), self.width)
-            numbers = smaller(builder, builder.add(first, iota(self.width)), last)
-            for form, table in self.tables.items():
-                place = advance(builder, table, builder.sub(single, start), I32)
-                builder.store(emit_form(builder, form, numbers), place, align=4)
+            number = splat(builder, builder.trunc(single, I32), self.width)
+            numbers = smaller(builder, builder.add(number, iota(self.width)), last)
+            for table, first, form in wanted:
+                values = builder.add(emit_form(builder, form, numbers), splat(builder, first, self.width))
+                builder.store(values, advance(builder, table, builder.sub(single, start), I32), align=4)
 
     def single(self, index: ir.Value) -> Single:
         """What a single contributes."""
         builder = self.builder
-        offset = self._single_value(self._single_form(self.operand.address), index, I64)
-        guards = tuple(
-            builder.add(start, self._single_value(self._single_form(reach), index, I32))
-            for start, (reach, _) in zip(self.guard_starts, self.operand.guards, strict=True)
-        )
-        return Single(offset, guards)
+        if self.offsets is None:
+            offset = emit_form(builder, self._single_form(self.operand.address), index)
+        else:
+            offset = builder.sext(self._entry(self.offsets, index), I64)
+        guards = [
+            first if table is None else self._entry(table, index)
+            for table, first in zip(self.guard_tables, self.guard_starts, strict=True)
+        ]
+        return Single(offset, tuple(guards))
 
-    def _single_value(self, form: Form, index: ir.Value, type: ir.IntType) -> ir.Value:
-        builder = self.builder
-        table = self.tables.get(form)
-        if table is None:
-            return emit_form(builder, form, index if type == I64 else builder.trunc(index, I32))
-        entry = advance(builder, table, builder.sub(index, self.announced), I32)
-        value = builder.load(entry, align=4, typ=I32)
-        return builder.sext(value, I64) if type == I64 else value
+    def _entry(self, table: ir.Value, index: ir.Value) -> ir.Value:
+        place = advance(self.builder, table, self.builder.sub(index, self.announced), I32)
+        return self.builder.load(place, align=4, typ=I32)
 
     # LANES
     def lanes(self, start: ir.Value, stop: ir.Value) -> Lanes:
         """What the lanes start, start+1, .. contribute; those from ``stop`` on are closed."""
+        return tuple(self._piece(start, stop, number) for number in range(self.spread))
+
+    def _piece(self, start: ir.Value, stop: ir.Value, number: int) -> Piece:
         builder, width = self.builder, self.width
-        numbers = builder.add(splat(builder, builder.trunc(start, I32), width), iota(width))
+        elements = range(number * width, (number + 1) * width)
+        steps = iota(width) if self.spread == 1 else lane_numbers(tuple(e // self.spread for e in elements))
+        numbers = builder.add(splat(builder, builder.trunc(start, I32), width), steps)
         open = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(stop, I32), width))
+        if self.spread > 1:
+            used = ", ".join(f"i1 {int(e % self.spread == 0)}" for e in elements)
+            open = builder.and_(open, Literal(vector(I1, width), f"<{used}>"))
         form = self._lane_form(self.operand.address)
         if self.runs is None:
             runs = [(emit_form(builder, form, numbers), open)]
         elif self.runs == 1:
             runs = [(emit_form(builder, form, start), open)]
         else:
-            runs = [self._run(form, start, number, open) for number in range(self.runs)]
+            runs = [self._run(form, start, run, steps, open) for run in range(self.runs)]
+        if number:
+            runs = [(builder.add(offset, i64(number * width)), mask) for offset, mask in runs]
         guards = [self._lane_form(reach) for reach, _ in self.operand.guards]
-        parts = [None if guard.is_zero else emit_form(builder, guard, numbers) for guard in guards]
-        return Lanes(tuple(runs), tuple(parts))
+        return Piece(tuple(runs), tuple(None if g.is_zero else emit_form(builder, g, numbers) for g in guards))
 
-    def _run(self, form: Form, start: ir.Value, number: int, open: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Offset (of lane 0, were it in the run) and mask of one of the runs that a vector touches."""
+    def _run(
+        self, form: Form, start: ir.Value, number: int, steps: ir.Value, open: ir.Value
+    ) -> tuple[ir.Value, ir.Value]:
+        """Offset (of the first lane, were it in the run) and mask of one of the runs that a vector touches."""
         builder, width = self.builder, self.width
         run = builder.add(builder.udiv(start, i64(form.run)), i64(number))
-        ahead = builder.sub(builder.mul(run, i64(form.run)), start)  # of lane 0; the first run starts at or before it
-        offset = builder.sub(emit_form(builder, Form(form.digits[:-1]), run), ahead)
+        ahead = builder.sub(builder.mul(run, i64(form.run)), start)  # the first run starts at or before the first lane
+        offset = builder.sub(emit_form(builder, Form(form.digits[:-1]), run), builder.mul(ahead, i64(form.stride)))
         first = splat(builder, builder.trunc(ahead, I32), width)
-        inside = within(builder, builder.sub(iota(width), first), i32(form.run))
+        inside = within(builder, builder.sub(steps, first), i32(form.run))
         return offset, builder.and_(open, inside)
 
     # WORDS
     def load(self, lanes: Lanes, single: Single) -> ir.Value:
         """A vector of words, as floats."""
+        words = [self._load_piece(piece, single) for piece in lanes]
+        if self.spread == 1:
+            return words[0]
+        return self.builder.shuffle_vector(*words, lane_numbers(tuple(range(0, self.spread * self.width, self.spread))))
+
+    def _load_piece(self, piece: Piece, single: Single) -> ir.Value:
         builder = self.builder
-        raw_type = vector(self.type, self.width)
-        guarded = self._guards(lanes, single)
+        guarded = self._guards(piece, single)
         fill = self.emitter.as_float(constant_word(self.operand.fill, self.width))
-        raw = fill if self.operand.dtype == DType.F32 else zeros(raw_type)
+        raw = fill if self.operand.dtype == DType.F32 else zeros(vector(self.type, self.width))
         pointer = advance(builder, self.pointer, single.offset, self.type)
-        for offset, mask in lanes.runs:
+        for offset, mask in piece.runs:
             mask = mask if guarded is None else builder.and_(mask, guarded)
             if self.runs is None:
                 raw = masked_gather(builder, self._elements(pointer, offset), mask, raw)
@@ -203,14 +226,11 @@ class ViewSource:
         pointers.type = ir.VectorType(POINTER, self.width)  # which llvmlite does not see by itself
         return pointers
 
-    def foresee(self, start: ir.Value, index: ir.Value) -> None:
-        """Nothing: windows overlap, and most of what comes next is there already."""
-
-    def _guards(self, lanes: Lanes, single: Single) -> ir.Value | None:
+    def _guards(self, piece: Piece, single: Single) -> ir.Value | None:
         """Where all guards are open, or None if there are none."""
         builder = self.builder
         result: ir.Value | None = None
-        for (_, limit), part, rest in zip(self.operand.guards, lanes.guards, single.guards, strict=True):
+        for (_, limit), part, rest in zip(self.operand.guards, piece.guards, single.guards, strict=True):
             if part is None:
                 open = splat(builder, within(builder, rest, i32(limit)), self.width)
             else:
@@ -219,43 +239,5 @@ class ViewSource:
             result = open if result is None else builder.and_(result, open)
         return result
 
-
-class LinearSource:
-    """A matrix in memory: unit stride over the lanes, any stride over the singles."""
-
-    def __init__(
-        self, builder: ir.IRBuilder, target: Target, dtype: DType, over: Over, pointer: ir.Value, stride: ir.Value
-    ) -> None:
-        self.builder = builder
-        self.emitter = Emitter(builder, target)
-        self.width = target.lanes
-        self.dtype = dtype
-        self.over: Over = over
-        self.type = MEMORY_TYPE[dtype]
-        self.pointer = pointer
-        self.stride = stride
-        self.last: ir.Value = i64(0)
-
-    def prepare(self, start: ir.Value, stop: ir.Value) -> None:
-        self.last = self.builder.sub(stop, i64(1))
-
-    def single(self, index: ir.Value) -> ir.Value:
-        index = index if self.over == "panel" else smaller(self.builder, index, self.last)
-        return advance(self.builder, self.pointer, self.builder.mul(index, self.stride), self.type)
-
-    def lanes(self, start: ir.Value, stop: ir.Value) -> tuple[ir.Value, ir.Value]:
-        builder, width = self.builder, self.width
-        count = splat(builder, builder.trunc(builder.sub(stop, start), I32), width)
-        return start, builder.icmp_signed("<", iota(width), count)
-
-    def load(self, lanes: tuple[ir.Value, ir.Value], single: ir.Value) -> ir.Value:
-        start, mask = lanes
-        pointer = advance(self.builder, single, start, self.type)
-        raw = masked_load(self.builder, pointer, mask, zeros(vector(self.type, self.width)))
-        if self.dtype == DType.F32:
-            return raw
-        return self.emitter.as_float(widen(self.emitter, self.dtype, raw))
-
     def foresee(self, start: ir.Value, index: ir.Value) -> None:
-        place = self.builder.add(self.builder.mul(index, self.stride), start)
-        prefetch(self.builder, advance(self.builder, self.pointer, place, self.type))
+        """Nothing: windows overlap, and most of what comes next is there already."""

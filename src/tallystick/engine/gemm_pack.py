@@ -25,6 +25,7 @@ from tallystick.engine.gemm_tiles import TileFormat
 from tallystick.engine.words import F32, I64, lane_numbers, vector
 
 Side = Literal["rows", "columns"]
+Over = Literal["panel", "steps"]  # what runs over the lanes of a vector that is read
 PACK = ir.FunctionType(ir.VoidType(), [POINTER, *[I64] * 8, POINTER])
 
 
