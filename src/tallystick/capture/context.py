@@ -51,7 +51,7 @@ class Lowering:
     # SOURCES
     def word(self, dtype: DType, word: int, shape: Sequence[int] = ()) -> TensorView:
         """A tensor with the same word everywhere."""
-        point, _ = self._point(())
+        point = self._point(())
         return self._map_node(dtype, point, point.word(word), ()).expand(shape)
 
     def full(self, dtype: DType, value: float, shape: Sequence[int] = ()) -> TensorView:
@@ -68,15 +68,13 @@ class Lowering:
         shape = broadcast_shape([operand.shape for operand in operands])
         views = aligned(operands, shape)
         dims = views[0].dims if views else ()
-        point, axes = self._point(dims)
-        forms = identity(axes)
-        words = [self.graph.scalars.read(view.read(forms, axes)) for view in views]
-        return self._map_node(dtype, point, function(point, *words), dims)
+        point = self._point(dims)
+        return self._map_node(dtype, point, function(point, *self._elements(views)), dims)
 
     def compute(self, dtype: DType, shape: Sequence[int], function: MapFunction) -> TensorView:
         """function(point) at every point of a shape; use ``point.index(d)`` and ``point.read(view, indices)``."""
         dims = single_axes(shape)
-        point, _ = self._point(dims)
+        point = self._point(dims)
         return self._map_node(dtype, point, function(point), dims)
 
     def _map_node(self, dtype: DType, point: Point, scalar: Register, dims: tuple[Axes, ...]) -> TensorView:
@@ -102,9 +100,18 @@ class Lowering:
                 return point.truth(scalar)
         return scalar
 
-    def _point(self, dims: Sequence[Axes]) -> tuple[Point, int]:
-        forms, axes = dim_forms(dims)
-        return Point(self.graph.scalars, forms, axes), axes
+    def _point(self, dims: Sequence[Axes]) -> Point:
+        return Point(self.graph.scalars, dim_forms(dims), [extent for axes in dims for extent in axes])
+
+    def _permuted_point(self, dims: Sequence[Axes], order: Sequence[int]) -> Point:
+        """A point whose dimension order[i] is the i-th of ``dims``."""
+        forms = dim_forms(dims)
+        back = [forms[list(order).index(d)] for d in range(len(order))]
+        return Point(self.graph.scalars, back, [extent for axes in dims for extent in axes])
+
+    def _elements(self, views: Sequence[TensorView]) -> list[Register]:
+        """The element of each view at the point itself; all views have the same loop axes."""
+        return [self.graph.scalars.read(view.read(identity(len(view.axes)), len(view.axes))) for view in views]
 
     # REDUCTIONS
     def fold(
@@ -134,10 +141,8 @@ class Lowering:
         permuted = [view.permute([*kept, *reduce]) for view in views]
         dims = permuted[0].dims
         out_dims, reduce_dims = dims[: len(kept)], dims[len(kept) :]
-        forms, axes = dim_forms(dims)
-        place = {d: i for i, d in enumerate([*kept, *reduce])}
-        point = Point(self.graph.scalars, [forms[place[d]] for d in range(len(shape))], axes)
-        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in permuted]
+        point = self._permuted_point(dims, [*kept, *reduce])
+        words = self._elements(permuted)
         if all(not axes for axes in reduce_dims):  # one step from the start
             start = tuple(point.word(word) for word in init)
             scalars = body(point, start, *words)
@@ -171,9 +176,8 @@ class Lowering:
         shape = broadcast_shape([a.shape, b.shape])
         a, b = aligned([a, b], shape)
         kept = len(shape) - reduce
-        axes = len(a.axes)
-        point, _ = self._point(a.dims)
-        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in (a, b)]
+        point = self._point(a.dims)
+        words = self._elements([a, b])
         if all(not axes for axes in a.dims[kept:]):
             return self._map_node(DType.F32, point, point.ffma(words[0], words[1], point.word(0)), a.dims[:kept])
         spec = FoldSpec(
@@ -205,10 +209,8 @@ class Lowering:
         permuted = [view.permute(order) for view in views]
         dims = permuted[0].dims
         assert dims[-1], "a scan has more than one step"
-        forms, axes = dim_forms(dims)
-        place = {d: i for i, d in enumerate(order)}
-        point = Point(self.graph.scalars, [forms[place[d]] for d in range(len(shape))], axes)
-        words = [self.graph.scalars.read(view.read(identity(axes), axes)) for view in permuted]
+        point = self._permuted_point(dims, order)
+        words = self._elements(permuted)
         accumulators = tuple(point.acc(k) for k in range(len(init)))
         spec = FoldSpec(
             out_extents=tuple(extent for axes in dims[:-1] for extent in axes),
@@ -230,19 +232,22 @@ class Lowering:
         shape: Sequence[int],
         dtype: DType,
         base: TensorView | int,
-        source_shape: Sequence[int],
-        function: Callable[[Point], tuple[Sequence[Register], Register]],
+        operands: Sequence[TensorView],
+        function: Callable[..., tuple[Sequence[Register], Register]],
         merge: Callable[[CodeBuilder, Register, Register], Register] | None = None,
     ) -> TensorView:
         """A tensor of this shape that starts as ``base`` (a tensor, or a word) and takes words by index.
 
-        ``function(point)`` runs over the source shape in row-major order and returns one index register per dimension
-        of the result, and the word. ``merge(builder, element, word)`` returns the new element; None overwrites. A
-        linear address outside the result drops the word: make any index -2**31 to drop one on purpose.
+        ``function(point, *elements)`` runs over the shape the operands broadcast to, in row-major order, and returns
+        one index register per dimension of the result, and the word. ``merge(builder, element, word)`` returns the
+        new element; None overwrites. A linear address outside the result drops the word: make any index -2**31 to
+        drop one on purpose.
         """
-        dims = single_axes(source_shape)
-        point, axes = self._point(dims)
-        indices, word = function(point)
+        views = aligned(operands, broadcast_shape([operand.shape for operand in operands]))
+        dims = views[0].dims
+        axes = len(views[0].axes)
+        point = self._point(dims)
+        indices, word = function(point, *self._elements(views))
         scalars = self.graph.scalars
         target = Node(-1, Map(0), dtype, tuple(shape))
         address = self.graph.linear(target, [scalars.as_affine(index, axes) for index in indices], axes)

@@ -23,6 +23,7 @@ from tallystick.capture.graph import Map
 from tallystick.capture.plan import Cluster, Plan
 
 SMALL = 4096  # points of a kernel that costs little but its start
+SHARED = 2  # points per shared element, up to which kernels are worth merging for what they share
 
 
 def fuse(plan: Plan) -> None:
@@ -71,11 +72,20 @@ def can_join(plan: Plan, a: Cluster, b: Cluster) -> bool:
     if a.number > b.number:
         return False  # one order of the pair is enough
     if a.is_map and b.is_map:
-        return not a.loads.isdisjoint(b.loads) or a.points <= SMALL
+        return shares_traffic(plan, a, b)
     if not a.specs or not b.specs or a.is_contraction or b.is_contraction or a.is_scan or b.is_scan:
         return False
     same_order = (a.specs[0].lanes, a.specs[0].block) == (b.specs[0].lanes, b.specs[0].block)
-    return same_order and prod(a.reduce_extents) == prod(b.reduce_extents)
+    return same_order and prod(a.reduce_extents) == prod(b.reduce_extents) and shares_traffic(plan, a, b)
+
+
+def shares_traffic(plan: Plan, a: Cluster, b: Cluster) -> bool:
+    """Whether two kernels load much in common, or are both small.
+
+    Otherwise a merge would only keep more tensors alive for longer.
+    """
+    shared = sum(plan.graph.nodes[number].elements for number in a.loads & b.loads)
+    return max(a.points, b.points) <= max(SMALL, SHARED * shared)
 
 
 Rule = Callable[[Plan, Cluster, Cluster], bool]

@@ -167,7 +167,7 @@ def can_have_shape(
             base = tensors.nodes[number]
             base = tensors.nodes[base.kind.node] if isinstance(base.kind, Flat) else base
             return isinstance(base.kind, Input) and inputs[base.kind.value] == type
-    plan = Plan(tensors, {node.number: type.shape}, cheap)
+    plan = Plan(tensors, {node.number: type.shape}, frozenset(cheap), cheap)
     try:
         plan.add([node])
     except NotFusable:
@@ -196,7 +196,8 @@ def make_plan(tensors: TensorGraph, roots: Sequence[Root], fused: bool) -> Plan:
     live = live_nodes(tensors, [node for node, _ in roots])
     forced: dict[int, tuple[int, ...] | None] = dict.fromkeys(sorted(stored_nodes(live, tensors)))
     forced.update({node.number: shape for node, shape in roots})
-    plan = Plan(tensors, forced, always_inlined(tensors, live, forced, masks=fused))
+    cheap = always_inlined(tensors, live, forced, masks=fused)
+    plan = Plan(tensors, forced, frozenset(cheap), cheap)
     plan.add(live)
     if fused:
         fuse(plan)
@@ -239,7 +240,8 @@ def scatter_shape(plan: Plan, cluster: Cluster, shapes: dict[int, tuple[int, ...
 
 
 def source_of(plan: Plan, cluster: Cluster) -> str:
-    """The distinct lines of the nodes in a kernel, in the order they were described."""
+    """The distinct lines of the nodes in a kernel, in order; constants count only if nothing else does."""
     assert cluster.evaluation is not None, "a planned cluster is evaluated"
-    nodes = sorted(cluster.evaluation.nodes | set(cluster.outputs))
+    nodes = cluster.evaluation.nodes | set(cluster.outputs)
+    nodes = sorted(nodes - plan.cheap) or sorted(nodes)
     return " | ".join(dict.fromkeys(line for number in nodes for line in plan.graph.nodes[number].sources))

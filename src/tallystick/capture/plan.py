@@ -59,10 +59,14 @@ class Cluster:
 
 @dataclass(slots=True)
 class Plan:
-    """All clusters of a graph. ``inlined`` nodes belong to none: they are written out where they are read."""
+    """All clusters of a graph. ``inlined`` nodes belong to none: they are written out where they are read.
+
+    ``cheap`` are those that were inlined from the start.
+    """
 
     graph: TensorGraph
     forced: dict[int, tuple[int, ...] | None]  # nodes that must be stored, with the shape if one is asked for
+    cheap: frozenset[int]
     inlined: set[int]
     clusters: dict[int, Cluster] = field(default_factory=dict)
     owner: dict[int, Cluster] = field(default_factory=dict)

@@ -249,6 +249,16 @@ class TensorView:
         pieces[at : at + len(view.dims[dim])] = split[0]
         return view._split(pieces, (*view.dims[:dim], wanted, *view.dims[dim + 1 :]))
 
+    def parted(self, dim: int, outer: int) -> TensorView:
+        """A dimension as two: its first ``outer`` loop axes, and the others."""
+        axes = self.dims[dim]
+        return replace(self, dims=(*self.dims[:dim], axes[:outer], axes[outer:], *self.dims[dim + 1 :]))
+
+    def grouped(self, dim: int) -> TensorView:
+        """A dimension and the next one as one."""
+        axes = self.dims[dim] + self.dims[dim + 1]
+        return replace(self, dims=(*self.dims[:dim], axes, *self.dims[dim + 2 :]))
+
     def mapped(self) -> TensorView:
         """A view of a new node with the same elements: bounds and fill become part of the node."""
         count = len(self.axes)

@@ -12,7 +12,7 @@ import torch
 
 from tallystick.capture.broadcast import broadcast_shape
 from tallystick.capture.context import Lowering
-from tallystick.capture.points import Point, flat_dims
+from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
 from tallystick.capture.views import TensorView
 from tallystick.errors import CaptureError
@@ -37,18 +37,17 @@ def embedding(
     sparse: bool = False,
 ) -> TensorView:
     """Rows of a table. Shapes: weight (V, D), indices (...) -> (..., D)."""
-    table = flat_dims(weight)
     rows = indices.unsqueeze(indices.rank).expand([*indices.shape, weight.shape[1]])
-    return ctx.map(weight.dtype, lambda b, row: b.read(table, [row, b.index(indices.rank)]), rows)
+    return ctx.map(weight.dtype, lambda b, row: b.read(weight, [row, b.index(indices.rank)]), rows)
 
 
 @lowers(aten.index_select.default)
 def index_select(ctx: Lowering, x: TensorView, dim: int, index: TensorView) -> TensorView:
     """Slices of a dimension, by number. Shapes: x (..., n, ...), index (m,) -> (..., m, ...)."""
-    dim, source = x.dim(dim), flat_dims(x)
+    dim = x.dim(dim)
     shape = [*x.shape[:dim], index.elements, *x.shape[dim + 1 :]]
     chosen = index.reshape([-1 if d == dim else 1 for d in range(x.rank)]).expand(shape)
-    return ctx.map(x.dtype, lambda b, at: b.read(source, own_indices(b, x.rank, dim, at)), chosen)
+    return ctx.map(x.dtype, lambda b, at: b.read(x, own_indices(b, x.rank, dim, at)), chosen)
 
 
 @lowers(aten.gather.default)
@@ -56,20 +55,19 @@ def gather(ctx: Lowering, x: TensorView, dim: int, index: TensorView, sparse_gra
     """Elements along a dimension, each by its own number. Shapes: index and result the same, no larger than x."""
     if x.rank == 0:
         return x.expand(index.shape)
-    dim, source = x.dim(dim), flat_dims(x)
-    return ctx.map(x.dtype, lambda b, at: b.read(source, own_indices(b, x.rank, dim, at)), index)
+    dim = x.dim(dim)
+    return ctx.map(x.dtype, lambda b, at: b.read(x, own_indices(b, x.rank, dim, at)), index)
 
 
 @lowers(aten.index.Tensor)
 def index(ctx: Lowering, x: TensorView, indices: Sequence[TensorView | None]) -> TensorView:
     """Advanced indexing. Shapes: as numpy's; negative numbers count from the end."""
     where, chosen = index_places(ctx, x, indices)
-    source = flat_dims(x)
     shape = tuple(ctx.result.shape)
     spread = [view.reshape([*view.shape, *[1] * (len(shape) - where.stop)]).expand(shape) for view in chosen]
 
     def read(b: Point, *numbers: Register) -> Register:
-        return b.read(source, indexed_place(b, x, indices, where, numbers))
+        return b.read(x, indexed_place(b, x, indices, where, numbers))
 
     return ctx.map(x.dtype, read, *spread)
 
@@ -132,15 +130,13 @@ def index_put(
     where, chosen = index_places(ctx, x, indices)
     rest = [extent for d, extent in enumerate(x.shape) if d >= len(indices) or indices[d] is None]
     shape = [*rest[: where.start], *chosen[0].shape[where.start :], *rest[where.start :]]
-    spread = [flat_dims(view.reshape([*view.shape, *[1] * (len(shape) - where.stop)]).expand(shape)) for view in chosen]
-    source = flat_dims(values.expand(shape))
+    spread = [view.reshape([*view.shape, *[1] * (len(shape) - where.stop)]) for view in chosen]
 
-    def write(b: Point) -> tuple[list[Register], Register]:
-        here = [b.index(d) for d in range(len(shape))]
-        numbers = [b.read(view, here) for view in spread]
-        return indexed_place(b, x, indices, where, numbers), b.read(source, here)
+    def write(b: Point, word: Register, *numbers: Register) -> tuple[list[Register], Register]:
+        return indexed_place(b, x, indices, where, numbers), word
 
-    return ctx.scatter(x.shape, x.dtype, x, shape, write, addition(x.dtype) if accumulate else None)
+    merge = addition(x.dtype) if accumulate else None
+    return ctx.scatter(x.shape, x.dtype, x, [values.expand(shape), *spread], write, merge)
 
 
 @lowers(aten.embedding_dense_backward.default)
@@ -156,17 +152,14 @@ def embedding_dense_backward(
     if scale_grad_by_freq:
         raise CaptureError(f"{ctx.line}: scale_grad_by_freq cannot be captured; leave it False")
     width = grad.shape[-1]
-    source = flat_dims(grad.reshape([-1, width]))
-    rows = flat_dims(indices.reshape([-1]))
+    source, rows = grad.reshape([-1, width]), indices.reshape([-1, 1])
 
-    def write(b: Point) -> tuple[list[Register], Register]:
-        row = b.read(rows, [b.index(0)])
-        word = b.read(source, [b.index(0), b.index(1)])
+    def write(b: Point, word: Register, row: Register) -> tuple[list[Register], Register]:
         if padding_idx >= 0:
             row = b.select(b.ieq(row, b.word(padding_idx)), b.word(NOWHERE), row)
         return [row, b.index(1)], word
 
-    return ctx.scatter([num_weights, width], DType.F32, 0, source.shape, write, addition(DType.F32))
+    return ctx.scatter([num_weights, width], DType.F32, 0, [source, rows], write, addition(DType.F32))
 
 
 # HELPERS
@@ -180,13 +173,11 @@ def scattered(
     dim = x.dim(dim)
     for d, extent in enumerate(index.shape):
         source = source.slice(d, 0, extent)
-    numbers, words = flat_dims(index), flat_dims(source)
 
-    def write(b: Point) -> tuple[list[Register], Register]:
-        here = [b.index(d) for d in range(x.rank)]
-        return own_indices(b, x.rank, dim, b.read(numbers, here)), b.read(words, here)
+    def write(b: Point, word: Register, number: Register) -> tuple[list[Register], Register]:
+        return own_indices(b, x.rank, dim, number), word
 
-    return ctx.scatter(x.shape, x.dtype, x, index.shape, write, merge)
+    return ctx.scatter(x.shape, x.dtype, x, [source, index], write, merge)
 
 
 def own_indices(b: Point, rank: int, dim: int, at: Register) -> list[Register]:

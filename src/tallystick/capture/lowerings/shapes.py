@@ -12,7 +12,7 @@ from tallystick.capture.context import Lowering, constant_word, single_axes
 from tallystick.capture.operands import Number, cast, result_dtype
 from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.views import Axes, TensorView
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
 
@@ -149,6 +149,10 @@ def joined(ctx: Lowering, parts: Sequence[TensorView], dim: int) -> TensorView:
     if len(parts) == 1:
         return parts[0]
     dim = parts[0].dim(dim)
+    inner = common_inner_axes([part.dims[dim] for part in parts])
+    if inner:  # the parts follow one another in whole blocks of these axes
+        blocks = [part.parted(dim, len(part.dims[dim]) - inner) for part in parts]
+        return joined(ctx, blocks, dim).grouped(dim)
     ends = [sum(part.shape[dim] for part in parts[: i + 1]) for i in range(len(parts))]
     placed = [part.pad(dim, end - part.shape[dim], ends[-1] - end) for part, end in zip(parts, ends, strict=True)]
 
@@ -160,6 +164,14 @@ def joined(ctx: Lowering, parts: Sequence[TensorView], dim: int) -> TensorView:
 
     place = index_of(ctx, ends[-1], dim, parts[0].rank)
     return ctx.map(parts[0].dtype, element, place, *placed)
+
+
+def common_inner_axes(dims: Sequence[Axes]) -> int:
+    """How many inner loop axes all parts share, if what is left of each is at most one axis; 0 if they share none."""
+    shared = 0
+    while all(len(axes) > shared and axes[len(axes) - 1 - shared] == dims[0][-1 - shared] for axes in dims):
+        shared += 1
+    return shared if all(len(axes) - shared <= 1 for axes in dims) else 0
 
 
 def index_of(ctx: Lowering, extent: int, dim: int, rank: int) -> TensorView:
