@@ -83,7 +83,7 @@ def fit_erf(limit: float, saturation: float) -> None:
     """The polynomials of error.py: x + x NEAR(x^2) below the limit, 1 - 2^(-3 + d FAR(d)) above, d = x - CENTRE."""
     x = chebyshev_points(1e-3, limit)
     show("NEAR", fit(x**2, special.erf(x) / x - 1, x / special.erf(x), range(6)))
-    centre = float(np.float32(optimize.brentq(lambda x: special.erfc(x) - 0.125, 0.5, 2.0)))
+    centre = float(np.float32(special.erfcinv(0.125)))
     x = chebyshev_points(limit, saturation, 1200)
     rest = special.erfc(x)
     print(f"CENTRE = {centre!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -34,7 +35,7 @@ class Function:
     operands: int
     write: Callable[..., int]
     reference: Callable[..., Doubles]
-    exact: Callable[..., mpmath.mpf]
+    exact: Callable[..., Any]
     bar: float = 1.0
     monotone: bool = False
     joints: tuple[float, ...] = ()
@@ -66,14 +67,14 @@ class Function:
 def _one(
     name: str,
     reference: Callable[[Doubles], Doubles],
-    exact: Callable[[mpmath.mpf], mpmath.mpf] | None = None,
+    exact: Callable[..., Any] | None = None,
     bar: float = 1.0,
     monotone: bool = False,
     joints: tuple[float, ...] = (),
     huge: float = float("inf"),
 ) -> Function:
-    write, exact = getattr(elementary, name), exact or getattr(mpmath, name)
-    return Function(name, 1, write, reference, exact, bar, monotone, joints, huge)
+    write = getattr(elementary, name)
+    return Function(name, 1, write, reference, exact or getattr(mpmath, name), bar, monotone, joints, huge)
 
 
 _TURNS = (2.0**-12, 0.7853982, 1.5707964, 3.1415927)

@@ -61,7 +61,7 @@ def try_part(name: str, part: int) -> tuple[str, int, Figures, tuple[float, floa
             floats = results.view(np.float32)
             if function.monotone:
                 ahead = floats if operands[0][0] < 1 << 31 else floats[::-1]  # in the order of the inputs' values
-                figures.decreasing += count_decreasing(ahead) + in_wrong_order(operands[0][0], last, floats[0])
+                figures.decreasing += count_decreasing(ahead) + in_wrong_order(operands[0][0], float(last), floats[0])
             first = floats[0] if number == 0 else first
             last = floats[-1]
     return name, part, figures, (float(first), float(last))
@@ -79,8 +79,8 @@ def sweep(names: list[str], processes: int) -> Iterator[tuple[Function, Figures]
     parts: dict[str, dict[int, tuple[Figures, tuple[float, float]]]] = defaultdict(dict)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(try_part, *task) for task in tasks]):
-            name, part, *found = future.result()
-            parts[name][part] = (found[0], found[1])
+            name, part, figures, ends = future.result()
+            parts[name][part] = (figures, ends)
             left[name] -= 1
             if not left[name]:
                 yield FUNCTIONS[name], joined(FUNCTIONS[name], [parts[name][p] for p in sorted(parts[name])])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tallystick.ir import elementary
 from tallystick.ir.builder import CodeBuilder
-from tallystick.spec.instructions import execute
+from tallystick.spec.instructions import Environment, execute
 
 INFINITY = float("inf")
 NAN = 0x7FC00000
@@ -22,7 +23,8 @@ def word_of(value: float) -> int:
 def compute(name: str, word: int) -> int:
     b = CodeBuilder()
     code, _ = b.build(getattr(elementary, name)(b, b.load(0)))
-    return execute(code, SimpleNamespace(step=0, load=lambda slot, registers: word))[0]
+    loads = SimpleNamespace(step=0, load=lambda slot, registers: word)
+    return execute(code, cast(Environment, loads))[0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import cast
 
 import mpmath
 import numpy as np
@@ -14,7 +15,7 @@ from exhaustive.inputs import pairs, sample
 from exhaustive.measure import Figures, Words, complaints, count_decreasing, measure
 from exhaustive.page import PAGE, rows
 from tallystick.ir import elementary
-from tallystick.spec.instructions import execute
+from tallystick.spec.instructions import Code, Environment, execute
 from tallystick.spec.limits import INSTRUCTIONS
 
 EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
@@ -89,9 +90,9 @@ def test_the_reference_page_is_about_this_code(function: Function) -> None:
     assert function.fingerprint in line, f"run `make exhaustive`: the table has not seen this code of {function.name}"
 
 
-def run(code, *words: int) -> int:
-    environment = SimpleNamespace(step=0, load=lambda slot, registers: words[slot])
-    return execute(code, environment)[0]
+def run(code: Code, *words: int) -> int:
+    loads = SimpleNamespace(step=0, load=lambda slot, registers: words[slot])
+    return execute(code, cast(Environment, loads))[0]
 
 
 class TestMeasure:
