@@ -47,7 +47,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tallystick.capture.attention import WrittenAttention
+from tallystick.capture.attention import AttentionWriter
 from tallystick.capture.cleaning import clean
 from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
@@ -77,9 +77,10 @@ def trace(step: StepFunction, inputs: Sequence[Input], own: Mapping[str, torch.T
     node it came from.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH), WrittenAttention(), without_onednn(), quiet():
+    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet():
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
-        recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
+        with AttentionWriter():
+            recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
         functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
         traced = clean(make_fx(functional, CORE)(*examples))
     require_words(traced.graph)
