@@ -1,8 +1,9 @@
-"""The lists of commands that threads walk, and the tables of pointers that kernels are called with."""
+"""The list of commands that threads walk, and the tables of pointers that kernels are called with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,8 +18,8 @@ GRAINS = 8  # pieces a thread's share of tasks is cut into
 Addresses = Mapping[int, int]
 
 
-class CommandLists:
-    """Commands for every thread, as arrays of 64-bit words (see `driver`). They live as long as this object."""
+class CommandList:
+    """Commands as ``rows`` of 64-bit words (see `driver`), valid as long as this object lives."""
 
     def __init__(
         self,
@@ -41,37 +42,60 @@ class CommandLists:
         self._odd = given | {value: base + offset for value, offset in plan.odd.items()}
         self._tables: dict[object, tuple[int, int]] = {}
         items = [item for item in schedule.items if copies or item.kernel is not None]
-        self.counter_sets = sum(item.thread is None for item in items)
-        self._counters = np.zeros(2 * self.counter_sets * self.threads * LINE + LINE, np.uint8)
-        self.counters = aligned(self._counters.ctypes.data)
-        self.lists = self._lists(items, schedule.epochs)
+        lines = len(items) * (self.threads + 1) + schedule.epochs + 1
+        self._counters = np.zeros(lines * LINE + LINE, np.uint8)
+        self._next_line = aligned(self._counters.ctypes.data)
+        rows = self._alone(items) if self.threads == 1 else self._shared(items, schedule.epochs)
+        self.rows = np.array(rows, np.uint64).reshape(-1, COMMAND_WORDS)
 
-    def _lists(self, items: Sequence[Item], epochs: int) -> list[np.ndarray]:
-        rows: list[list[list[int]]] = [[] for _ in range(self.threads)]
-        used = 0
+    def _alone(self, items: Sequence[Item]) -> list[list[int]]:
+        """The list of a single thread."""
+        return [*(self._row(Command.CALL, item) for item in items), self._control(Command.DECIDE)]
+
+    def _shared(self, items: Sequence[Item], epochs: int) -> list[list[int]]:
+        """The list of several threads: epoch by epoch, chains before what all share, so that nobody waits for them."""
+        rows: list[list[int]] = []
         for epoch in range(epochs):
-            if epoch:
-                for thread_rows in rows:
-                    thread_rows.append([Command.BARRIER] + [0] * (COMMAND_WORDS - 1))
             here = [item for item in items if item.epoch == epoch]
+            done = self._lines(1)
+            chains: dict[int, list[list[int]]] = {}
             for item in here:
-                if item.thread is not None:
-                    rows[item.thread].append(self._row(Command.ALONE, item, 0, 0))
-            # What is shared comes after what is not, so that a thread kept busy by the latter is helped out.
+                if item.chain is not None:
+                    chains.setdefault(item.chain, []).append(self._row(Command.CALL, item))
+            if epoch == epochs - 1:
+                chains[-1] = [self._control(Command.DECIDE)]
+            for chain in chains.values():
+                end = self._control(Command.CHAIN_END, done=done)
+                rows += [self._control(Command.CHAIN, skip=len(chain) + 1, claims=self._lines(1)), *chain, end]
+            total = len(chains)
             for item in here:
-                if item.thread is None:
-                    grain = max(item.phase.tasks // (self.threads * GRAINS), 1)
-                    row = self._row(Command.TOGETHER, item, grain, self.counters + 2 * used * self.threads * LINE)
-                    used += 1
-                    for thread_rows in rows:
-                        thread_rows.append(row)
-        return [np.array(thread_rows, np.uint64).reshape(-1, COMMAND_WORDS) for thread_rows in rows]
+                if item.chain is None:
+                    grain, claims = self._grains(item.phase.tasks)
+                    rows.append(self._row(Command.TOGETHER, item, grain, self._lines(self.threads), done))
+                    total += claims
+            rows.append(self._control(Command.EPOCH, total=total, done=done))
+        return rows
 
-    def _row(self, kind: Command, item: Item, first: int, counters: int) -> list[int]:
+    def _grains(self, tasks: int) -> tuple[int, int]:
+        """How many tasks a thread claims at once, and how many claims that makes in all."""
+        grain = max(tasks // (self.threads * GRAINS), 1)
+        cuts = [tasks * thread // self.threads for thread in range(self.threads + 1)]
+        return grain, sum(-(-(end - begin) // grain) for begin, end in pairwise(cuts))
+
+    def _lines(self, count: int) -> int:
+        """The address of so many counters, each with a cache line of its own."""
+        address = self._next_line
+        self._next_line += count * LINE
+        return address
+
+    def _control(self, kind: Command, skip: int = 0, total: int = 0, claims: int = 0, done: int = 0) -> list[int]:
+        return [kind, 0, 0, 0, skip, total, 0, claims, done, 0]
+
+    def _row(self, kind: Command, item: Item, grain: int = 0, claims: int = 0, done: int = 0) -> list[int]:
         even, odd = self._operands(item)
         shared = 0 if item.kernel is None else self._base + self._plan.shared[item.kernel]
         address = self._function_address(item.phase.function)
-        return [kind, address, even, odd, first, item.phase.tasks, shared, counters]
+        return [kind, address, even, odd, grain, item.phase.tasks, shared, claims, done, 0]
 
     def _operands(self, item: Item) -> tuple[int, int]:
         """The addresses of an item's operand tables in even and odd steps."""

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 LISTEN_S = 0.2  # how often the calling thread looks for signals that reached another thread
 
 RunThread = Callable[[int, int, int, int], int]
-"""(thread, first step, steps, parity) -> steps done; all threads of a crew run it at once."""
+"""(thread, first step, steps, steps of the session before) -> steps done; all threads of a crew run it at once."""
 
 
 class _Job:
@@ -32,7 +32,7 @@ class Crew:
         self._run = run
         self._stop = stop
         self._step = step
-        self._parity = 0
+        self._done = 0
         self._job: _Job | None = None
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._orders = [SimpleQueue[tuple[int, int, int] | None]() for _ in range(threads - 1)]
@@ -43,13 +43,13 @@ class Crew:
         self._leader.start()
 
     def settle(self) -> tuple[int, int]:
-        """The number of the next step and its parity, once no step is being run."""
+        """The number of the next step and how many were done before it, once no step is being run."""
         job = self._job
         if job is not None:
             self._jobs.put(job)  # in case an interruption came before it was handed over
             job.done.wait()
             self._job = None
-        return self._step, self._parity
+        return self._step, self._done
 
     def advance(self, steps: int) -> None:
         """Run so many steps, or fewer if interrupted by Ctrl-C, which is raised again when all threads stand still."""
@@ -79,12 +79,12 @@ class Crew:
             if job.done.is_set():
                 continue
             for orders in self._orders:
-                orders.put((self._step, job.steps, self._parity))
-            done = self._run(0, self._step, job.steps, self._parity)
+                orders.put((self._step, job.steps, self._done))
+            done = self._run(0, self._step, job.steps, self._done)
             for _ in self._orders:
                 self._answers.get()
             self._step += done
-            self._parity ^= done & 1
+            self._done += done
             job.done.set()
         for orders in self._orders:
             orders.put(None)

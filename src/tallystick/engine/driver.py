@@ -1,22 +1,24 @@
 """The loop over steps and kernels that each thread runs in one native call.
 
-A thread walks its own list of commands once per step. Commands are rows of eight 64-bit words, so that the list is
+All threads walk the same list of commands once per step. Commands are rows of ten 64-bit words, so that the list is
 data, not code:
 
-    kind  function  operands of even steps  operands of odd steps  first or grain  tasks  shared  counters
+    kind  function  operands of even steps  operands of odd steps  grain or skip  tasks or total  shared  claims  done
 
-``BARRIER``  wait until all threads are here
-``ALONE``    call the function for tasks first to tasks - 1; only this thread has the command
-``TOGETHER`` every thread has the command and starts with its own share of the tasks, ``grain`` at a time; one that is
-             done takes from the shares of others. How tasks fall to threads changes no result.
+``CALL``      call the function for all its tasks
+``CHAIN``     claim the commands up to the next CHAIN_END; if another thread has them, skip so many commands
+``CHAIN_END`` they are done
+``TOGETHER``  share the tasks: claim a grain of them at a time, from one's own share first, then from others'
+``EPOCH``     wait until everything claimable since the last one is done (``total`` claims)
+``DECIDE``    end the run after this step if asked to
+
+Threads never wait for each other, only for work: a thread that the operating system has put aside holds up nobody
+unless it was in the middle of something, and when it comes back it finds the epochs it missed done. How work falls to
+threads changes no result. Counters carry the number of the step they count for, so they need no resetting, and a
+thread that comes late to one can tell that its step is over.
 
 Even and odd steps count from the session's start: a state slot that cannot be updated in place alternates between two
-buffers. ``counters`` points to one 64-byte line per thread for even steps, then as many for odd ones; thread 0 clears
-those of the next step while nobody uses them.
-
-Threads meet in a sense-reversing barrier that spins briefly and then yields, so that more threads than cores still
-make progress. At the end of every step thread 0 decides for all whether to go on: a request to stop (Ctrl-C) takes
-effect between steps, with every thread at the same one.
+buffers. A request to stop (Ctrl-C) takes effect between steps, for all threads at the same one.
 
 The floating-point environment is set on entry (nearest even, subnormals kept, no traps) and restored on return.
 """
@@ -33,29 +35,28 @@ COPY = "copy_bytes"
 COPY_CHUNK = 1 << 16  # bytes of one task of copying
 
 LINE = 64
-COMMAND_WORDS = 8
+COMMAND_WORDS = 10
 
 
 class Command(IntEnum):
     """Kinds of commands."""
 
-    BARRIER = 0
-    ALONE = 1
-    TOGETHER = 2
+    CALL = 0
+    CHAIN = 1
+    CHAIN_END = 2
+    TOGETHER = 3
+    EPOCH = 4
+    DECIDE = 5
 
 
 class Runtime(IntEnum):
     """Byte offsets into the block that threads share."""
 
-    ARRIVED = 0
-    GENERATION = 128
-    STOP = 256
-    GO = 384  # two i32: even and odd turns
-    YIELD = 512  # pointer to the operating system's yield
-    THREADS = 520
-    COUNTERS = 528  # pointer to all counters
-    COUNTER_SETS = 536  # how many commands share tasks
-    SIZE = 640
+    STOP = 0  # i32: end after the current step
+    HALT = 64  # i64: the step, counted from the session's start, that all threads end after
+    YIELD = 128  # pointer to the operating system's yield
+    THREADS = 136
+    SIZE = 192
 
 
 _ENVIRONMENT = {
@@ -100,30 +101,57 @@ define internal void @pause() #0 {
 _DEFAULT_ENVIRONMENT = {"x86": 0x1F80, "arm": 0}
 
 _DRIVER = """
-define internal void @barrier(ptr %runtime) #0 {
+; The number of a claim among ``limit`` for a step, or -1 if all are taken or the step is over.
+define internal i64 @claim(ptr %counter, i64 %tag, i64 %limit) #0 {
 entry:
-  %threads.at = getelementptr i8, ptr %runtime, i64 $THREADS
-  %threads = load i32, ptr %threads.at
-  %generation.at = getelementptr i8, ptr %runtime, i64 $GENERATION
-  %generation = load atomic i32, ptr %generation.at acquire, align 4
-  %arrived.at = getelementptr i8, ptr %runtime, i64 $ARRIVED
-  %before = atomicrmw add ptr %arrived.at, i32 1 acq_rel
-  %here = add i32 %before, 1
-  %last = icmp eq i32 %here, %threads
-  br i1 %last, label %release, label %spin
-release:
-  store atomic i32 0, ptr %arrived.at monotonic, align 4
-  %next = add i32 %generation, 1
-  store atomic i32 %next, ptr %generation.at release, align 4
+  br label %again
+again:
+  %old = load atomic i64, ptr %counter acquire, align 8
+  %old.tag = lshr i64 %old, 32
+  %mine = icmp eq i64 %old.tag, %tag
+  br i1 %mine, label %known, label %other
+known:
+  %taken = and i64 %old, 4294967295
+  %left = icmp ult i64 %taken, %limit
+  br i1 %left, label %take, label %none
+other:
+  %over = icmp ugt i64 %old.tag, %tag
+  br i1 %over, label %none, label %take
+take:
+  %number = phi i64 [ %taken, %known ], [ 0, %other ]
+  %high = shl i64 %tag, 32
+  %next = add i64 %number, 1
+  %new = or i64 %high, %next
+  %pair = cmpxchg ptr %counter, i64 %old, i64 %new acq_rel acquire
+  %swapped = extractvalue { i64, i1 } %pair, 1
+  br i1 %swapped, label %got, label %again
+got:
+  ret i64 %number
+none:
+  ret i64 -1
+}
+
+; One more claim is done.
+define internal void @count_done(ptr %counter, i64 %tag) #0 {
+entry:
+  %ignored = call i64 @claim(ptr %counter, i64 %tag, i64 4294967295)
   ret void
-spin:
-  %turn = phi i32 [ 0, %entry ], [ %turn.next, %again ]
-  %now = load atomic i32, ptr %generation.at acquire, align 4
-  %passed = icmp ne i32 %now, %generation
-  br i1 %passed, label %done, label %wait
+}
+
+; Until ``total`` claims are done.
+define internal void @await(ptr %counter, i64 %tag, i64 %total, ptr %runtime) #0 {
+entry:
+  %high = shl i64 %tag, 32
+  %wanted = or i64 %high, %total
+  br label %again
+again:
+  %turn = phi i64 [ 0, %entry ], [ %turn.next, %rest ], [ %turn.next, %yield ]
+  %now = load atomic i64, ptr %counter acquire, align 8
+  %reached = icmp uge i64 %now, %wanted
+  br i1 %reached, label %done, label %wait
 wait:
-  %turn.next = add i32 %turn, 1
-  %patient = icmp ult i32 %turn, $SPINS
+  %turn.next = add i64 %turn, 1
+  %patient = icmp ult i64 %turn, $SPINS
   br i1 %patient, label %rest, label %yield
 rest:
   call void @pause()
@@ -133,57 +161,18 @@ yield:
   %yield.function = load ptr, ptr %yield.at
   %ignored = call i32 %yield.function()
   br label %again
-again:
-  br label %spin
 done:
   ret void
 }
 
-define internal void @clear_counters(ptr %runtime, i64 %parity) #0 {
-entry:
-  %threads.at = getelementptr i8, ptr %runtime, i64 $THREADS
-  %threads.short = load i32, ptr %threads.at
-  %threads = zext i32 %threads.short to i64
-  %sets.at = getelementptr i8, ptr %runtime, i64 $COUNTER_SETS
-  %sets = load i64, ptr %sets.at
-  %counters.at = getelementptr i8, ptr %runtime, i64 $COUNTERS
-  %counters = load ptr, ptr %counters.at
-  br label %set.loop
-set.loop:
-  %set = phi i64 [ 0, %entry ], [ %set.next, %set.end ]
-  %more = icmp ult i64 %set, %sets
-  br i1 %more, label %set.body, label %done
-set.body:
-  %twice = shl i64 %set, 1
-  %half = add i64 %twice, %parity
-  %first = mul i64 %half, %threads
-  br label %line.loop
-line.loop:
-  %thread = phi i64 [ 0, %set.body ], [ %thread.next, %line.body ]
-  %more.lines = icmp ult i64 %thread, %threads
-  br i1 %more.lines, label %line.body, label %set.end
-line.body:
-  %line = add i64 %first, %thread
-  %offset = shl i64 %line, 6
-  %counter = getelementptr i8, ptr %counters, i64 %offset
-  store atomic i64 0, ptr %counter monotonic, align 8
-  %thread.next = add i64 %thread, 1
-  br label %line.loop
-set.end:
-  %set.next = add i64 %set, 1
-  br label %set.loop
-done:
-  ret void
-}
-
-define internal void @together(ptr %function, ptr %operands, i64 %grain, i64 %tasks, ptr %shared, ptr %counters,
-                               i64 %threads, i64 %me, i32 %step, ptr %scratch) #0 {
+define internal void @together(ptr %function, ptr %operands, i64 %grain, i64 %tasks, ptr %shared, ptr %claims,
+                               ptr %done, i64 %threads, i64 %me, i64 %tag, i32 %step, ptr %scratch) #0 {
 entry:
   br label %share.loop
 share.loop:
   %visited = phi i64 [ 0, %entry ], [ %visited.next, %share.end ]
   %more = icmp ult i64 %visited, %threads
-  br i1 %more, label %share, label %done
+  br i1 %more, label %share, label %finish
 share:
   %around = add i64 %me, %visited
   %owner = urem i64 %around, %threads
@@ -193,121 +182,119 @@ share:
   %scaled.next = mul i64 %tasks, %owner.next
   %end = udiv i64 %scaled.next, %threads
   %size = sub i64 %end, %begin
+  %rounded = add i64 %size, %grain
+  %rounded.down = sub i64 %rounded, 1
+  %grains = udiv i64 %rounded.down, %grain
   %offset = shl i64 %owner, 6
-  %counter = getelementptr i8, ptr %counters, i64 %offset
-  br label %claim
-claim:
-  %taken = load atomic i64, ptr %counter monotonic, align 8
-  %empty = icmp uge i64 %taken, %size
-  br i1 %empty, label %share.end, label %take
-take:
-  %first = atomicrmw add ptr %counter, i64 %grain monotonic
-  %late = icmp uge i64 %first, %size
-  br i1 %late, label %share.end, label %work
+  %counter = getelementptr i8, ptr %claims, i64 %offset
+  br label %next
+next:
+  %number = call i64 @claim(ptr %counter, i64 %tag, i64 %grains)
+  %none = icmp slt i64 %number, 0
+  br i1 %none, label %share.end, label %work
 work:
-  %beyond = add i64 %first, %grain
-  %over = icmp ugt i64 %beyond, %size
-  %stop = select i1 %over, i64 %size, i64 %beyond
+  %first = mul i64 %number, %grain
   %lo = add i64 %begin, %first
-  %hi = add i64 %begin, %stop
+  %beyond = add i64 %lo, %grain
+  %over = icmp ugt i64 %beyond, %end
+  %hi = select i1 %over, i64 %end, i64 %beyond
   call void %function(ptr %operands, i64 %lo, i64 %hi, i32 %step, ptr %shared, ptr %scratch)
-  br label %claim
+  call void @count_done(ptr %done, i64 %tag)
+  br label %next
 share.end:
   %visited.next = add i64 %visited, 1
   br label %share.loop
-done:
+finish:
   ret void
 }
 
-; How many steps were done: all of them, or fewer if asked to stop.
-define i64 @run_steps(ptr %commands, i64 %count, i64 %first.step, i64 %steps, i64 %first.parity, ptr %runtime,
-                      ptr %scratch, i64 %me) #0 {
+; How many steps were done: all of them, or fewer if asked to stop. ``before`` counts the session's earlier steps.
+define i64 @run_steps(ptr %commands, i64 %count, i64 %first.step, i64 %steps, i64 %before, ptr %runtime, ptr %scratch,
+                      i64 %me) #0 {
 entry:
   %environment = call i64 @environment(i64 $ENVIRONMENT)
   %threads.at = getelementptr i8, ptr %runtime, i64 $THREADS
-  %threads.short = load i32, ptr %threads.at
-  %threads = zext i32 %threads.short to i64
-  %several = icmp ugt i64 %threads, 1
-  %leader = icmp eq i64 %me, 0
+  %threads = load i64, ptr %threads.at
   %stop.at = getelementptr i8, ptr %runtime, i64 $STOP
+  %halt.at = getelementptr i8, ptr %runtime, i64 $HALT
   br label %step.loop
 step.loop:
-  %done = phi i64 [ 0, %entry ], [ %done.next, %step.again ]
+  %done = phi i64 [ 0, %entry ], [ %done.next, %step.end ]
   %more.steps = icmp ult i64 %done, %steps
   br i1 %more.steps, label %step.start, label %finish
 step.start:
   %number = add i64 %first.step, %done
   %step = trunc i64 %number to i32
-  %parity.sum = add i64 %first.parity, %done
-  %parity = and i64 %parity.sum, 1
-  %other = xor i64 %parity, 1
-  br i1 %leader, label %clear, label %command.loop
-clear:
-  call void @clear_counters(ptr %runtime, i64 %other)
+  %sequence = add i64 %before, %done
+  %parity = and i64 %sequence, 1
+  %tag = add i64 %sequence, 1
+  %which = add i64 %parity, 2
   br label %command.loop
 command.loop:
-  %c = phi i64 [ 0, %step.start ], [ 0, %clear ], [ %c.next, %command.end ]
+  %c = phi i64 [ 0, %step.start ], [ %c.next, %command.end ]
   %more = icmp ult i64 %c, %count
   br i1 %more, label %command, label %step.end
 command:
-  %words = getelementptr [8 x i64], ptr %commands, i64 %c
+  %words = getelementptr [$WORDS x i64], ptr %commands, i64 %c
   %kind = load i64, ptr %words
   %function.at = getelementptr i64, ptr %words, i64 1
   %function = load ptr, ptr %function.at
-  %which = add i64 %parity, 2
   %operands.at = getelementptr i64, ptr %words, i64 %which
   %operands = load ptr, ptr %operands.at
-  %lo.at = getelementptr i64, ptr %words, i64 4
-  %lo = load i64, ptr %lo.at
-  %hi.at = getelementptr i64, ptr %words, i64 5
-  %hi = load i64, ptr %hi.at
+  %grain.at = getelementptr i64, ptr %words, i64 4
+  %grain = load i64, ptr %grain.at
+  %tasks.at = getelementptr i64, ptr %words, i64 5
+  %tasks = load i64, ptr %tasks.at
   %shared.at = getelementptr i64, ptr %words, i64 6
   %shared = load ptr, ptr %shared.at
-  %counters.at = getelementptr i64, ptr %words, i64 7
-  %counters.even = load ptr, ptr %counters.at
-  switch i64 %kind, label %command.end [ i64 0, label %wait
-                                         i64 1, label %alone
-                                         i64 2, label %shared.work ]
-wait:
-  call void @barrier(ptr %runtime)
+  %claims.at = getelementptr i64, ptr %words, i64 7
+  %claims = load ptr, ptr %claims.at
+  %counter.at = getelementptr i64, ptr %words, i64 8
+  %counter = load ptr, ptr %counter.at
+  switch i64 %kind, label %command.end [ i64 0, label %call
+                                         i64 1, label %chain
+                                         i64 2, label %chain.end
+                                         i64 3, label %shared.work
+                                         i64 4, label %epoch
+                                         i64 5, label %decide ]
+call:
+  call void %function(ptr %operands, i64 0, i64 %tasks, i32 %step, ptr %shared, ptr %scratch)
   br label %command.end
-alone:
-  call void %function(ptr %operands, i64 %lo, i64 %hi, i32 %step, ptr %shared, ptr %scratch)
+chain:
+  %claimed = call i64 @claim(ptr %claims, i64 %tag, i64 1)
+  %missed = icmp slt i64 %claimed, 0
+  %jump = select i1 %missed, i64 %grain, i64 0
+  br label %command.end
+chain.end:
+  call void @count_done(ptr %counter, i64 %tag)
   br label %command.end
 shared.work:
-  %lines = mul i64 %parity, %threads
-  %skip = shl i64 %lines, 6
-  %counters = getelementptr i8, ptr %counters.even, i64 %skip
-  call void @together(ptr %function, ptr %operands, i64 %lo, i64 %hi, ptr %shared, ptr %counters,
-                      i64 %threads, i64 %me, i32 %step, ptr %scratch)
+  call void @together(ptr %function, ptr %operands, i64 %grain, i64 %tasks, ptr %shared, ptr %claims, ptr %counter,
+                      i64 %threads, i64 %me, i64 %tag, i32 %step, ptr %scratch)
+  br label %command.end
+epoch:
+  call void @await(ptr %counter, i64 %tag, i64 %tasks, ptr %runtime)
+  br label %command.end
+decide:
+  %stop = load atomic i32, ptr %stop.at monotonic, align 4
+  %asked = icmp ne i32 %stop, 0
+  br i1 %asked, label %halt, label %command.end
+halt:
+  store atomic i64 %tag, ptr %halt.at monotonic, align 8
   br label %command.end
 command.end:
-  %c.next = add i64 %c, 1
+  %skip = phi i64 [ 0, %command ], [ 0, %call ], [ %jump, %chain ], [ 0, %chain.end ], [ 0, %shared.work ],
+                  [ 0, %epoch ], [ 0, %decide ], [ 0, %halt ]
+  %c.one = add i64 %c, 1
+  %c.next = add i64 %c.one, %skip
   br label %command.loop
 step.end:
   %done.next = add i64 %done, 1
-  %turn = and i64 %done, 1
-  %go.offset = shl i64 %turn, 2
-  %go.base = getelementptr i8, ptr %runtime, i64 $GO
-  %go.at = getelementptr i8, ptr %go.base, i64 %go.offset
-  br i1 %leader, label %decide, label %meet
-decide:
-  %stop = load atomic i32, ptr %stop.at monotonic, align 4
-  store atomic i32 %stop, ptr %go.at monotonic, align 4
-  br label %meet
-meet:
-  br i1 %several, label %meet.others, label %obey
-meet.others:
-  call void @barrier(ptr %runtime)
-  br label %obey
-obey:
-  %halt.word = load atomic i32, ptr %go.at monotonic, align 4
-  %halt = icmp ne i32 %halt.word, 0
-  br i1 %halt, label %finish, label %step.again
-step.again:
-  br label %step.loop
+  %halt.tag = load atomic i64, ptr %halt.at monotonic, align 8
+  %halted = icmp eq i64 %halt.tag, %tag
+  br i1 %halted, label %finish, label %step.loop
 finish:
-  %total = phi i64 [ %done, %step.loop ], [ %done.next, %obey ]
+  %total = phi i64 [ %done, %step.loop ], [ %done.next, %step.end ]
   %ignored = call i64 @environment(i64 %environment)
   ret i64 %total
 }
@@ -361,5 +348,10 @@ def driver_text(target: Target) -> str:
     """The driver as LLVM IR, to be appended to a module."""
     machine = "arm" if target.isa == "neon" else "x86"
     numbers: dict[str, int] = {field.name: field.value for field in Runtime}
-    numbers |= {"SPINS": SPINS, "COPY_CHUNK": COPY_CHUNK, "ENVIRONMENT": _DEFAULT_ENVIRONMENT[machine]}
+    numbers |= {
+        "SPINS": SPINS,
+        "COPY_CHUNK": COPY_CHUNK,
+        "WORDS": COMMAND_WORDS,
+        "ENVIRONMENT": _DEFAULT_ENVIRONMENT[machine],
+    }
     return Template(_ENVIRONMENT[machine] + _DRIVER).substitute(numbers)

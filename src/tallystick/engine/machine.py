@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tallystick.engine.arrays import NUMPY
-from tallystick.engine.commands import CommandLists, aligned
+from tallystick.engine.commands import CommandList, aligned
 from tallystick.engine.crew import Crew
 from tallystick.engine.dataflow import Dataflow
 from tallystick.engine.driver import LINE, RUN_STEPS, Runtime
@@ -25,7 +25,7 @@ _RUN = ctypes.CFUNCTYPE(
     ctypes.c_int64,  # how many
     ctypes.c_int64,  # first step
     ctypes.c_int64,  # steps
-    ctypes.c_int64,  # parity of the first step
+    ctypes.c_int64,  # steps of this session before them
     ctypes.c_void_p,  # runtime
     ctypes.c_void_p,  # scratch
     ctypes.c_int64,  # this thread
@@ -59,7 +59,7 @@ class Machine:
         for slot, (array, type) in enumerate(zip(state, flow.program.states, strict=True)):
             self.view(plan.slots[slot][0], type)[...] = array
         addresses = [array.ctypes.data for array in constants]
-        self._commands = CommandLists(flow, code, schedule, plan, self._base, addresses, loaded.address, copies)
+        self._commands = CommandList(flow, code, schedule, plan, self._base, addresses, loaded.address, copies)
         self._runtime = self._make_runtime()
         self._run = _RUN(loaded.address(RUN_STEPS))
         self.crew = Crew(len(plan.scratch), self._run_thread, self._stop, step)
@@ -77,18 +77,16 @@ class Machine:
         fields = {
             Runtime.YIELD: ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0,
             Runtime.THREADS: self._commands.threads,
-            Runtime.COUNTERS: self._commands.counters,
-            Runtime.COUNTER_SETS: self._commands.counter_sets,
         }
         for offset, number in fields.items():
             runtime[offset : offset + 8].view(np.uint64)[0] = number
         return runtime
 
-    def _run_thread(self, thread: int, first_step: int, steps: int, parity: int) -> int:
-        commands = self._commands.lists[thread]
+    def _run_thread(self, thread: int, first_step: int, steps: int, before: int) -> int:
+        rows = self._commands.rows
         scratch = self._base + self.plan.scratch[thread]
         runtime = self._runtime.ctypes.data
-        return self._run(commands.ctypes.data, len(commands), first_step, steps, parity, runtime, scratch, thread)
+        return self._run(rows.ctypes.data, len(rows), first_step, steps, before, runtime, scratch, thread)
 
     def _stop(self, now: bool) -> None:
         self._runtime[Runtime.STOP : Runtime.STOP + 4].view(np.uint32)[0] = int(now)

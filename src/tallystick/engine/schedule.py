@@ -1,7 +1,8 @@
-"""Who does what when: kernels in stages, barriers only where data crosses threads.
+"""Who does what when: kernels in stages, waiting only where data crosses threads.
 
-Kernels that do not need each other share a stage. Between two barriers lies an *epoch*; a kernel too small to be worth
-sharing runs on one thread, and a chain of such kernels on the same thread needs no barrier at all.
+Kernels that do not need each other share a stage. What may run at once forms an *epoch*; the next one begins when all
+of it is done. A kernel too small to be worth sharing is done whole by one thread, and kernels of that kind that follow
+from each other form a *chain*, which one thread takes and which needs no waiting in between.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tallystick.engine.generate import KernelCode
 from tallystick.engine.kernel_function import Phase
 
 SMALL_NS = 4000.0  # work below this is not shared among threads
+MERGED_NS = 16000.0  # chains that take less than this together are joined rather than waited for
 BACK = 1  # how many stages before the latest one a kernel may still join
 COPY_NS = 0.1  # per byte
 
@@ -25,8 +27,8 @@ class Item:
     phase: Phase
     kernel: int | None
     slot: int = 0
-    thread: int | None = None  # None: all threads
     epoch: int = 0
+    chain: int | None = None  # number of its chain within the epoch; None: shared by all threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ def make_schedule(flow: Dataflow, code: KernelCode, threads: int) -> Schedule:
     items = [item for stage in stages for item in stage]
     if threads == 1:
         for item in items:
-            item.thread = 0
+            item.chain = 0
         times = list(range(len(items)))
     else:
-        _Epochs(flow, threads).assign(stages)
+        _Epochs(flow).assign(stages)
         times = [item.epoch for item in items]
     kernels = len(flow.program.kernels)
     first, last = [len(items)] * kernels, [0] * kernels
@@ -97,56 +99,57 @@ def _stages(flow: Dataflow, code: KernelCode) -> list[list[Item]]:
 
 
 class _Epochs:
-    """Assigns threads and epochs, stage by stage."""
+    """Assigns epochs and chains, stage by stage."""
 
-    def __init__(self, flow: Dataflow, threads: int) -> None:
-        self.flow = flow
-        self.threads = threads
+    def __init__(self, flow: Dataflow) -> None:
         self.before = waits_for(flow)
         self.epoch = 0
-        self.loads = [0.0] * threads
-        self.open: dict[int, list[Item]] = {}  # items of the current epoch by kernel
+        self.chains: list[list[Item]] = []  # of the current epoch; empty where merged into another
+        self.shared: set[int] = set()  # kernels of the current epoch that all threads share
 
     def assign(self, stages: list[list[Item]]) -> None:
         for stage in stages:
-            if any(self._needs_barrier(item) for item in stage):
+            if not all(self._may_follow(item, self._makers(item)) for item in stage):
                 self.epoch += 1
-                self.loads = [0.0] * self.threads
-                self.open = {}
-            bound = [(item, self._thread_of_makers(item)) for item in stage]
-            for item, thread in bound:
-                if thread is not None:
-                    self._put(item, thread)
-            free = [item for item, thread in bound if thread is None]
-            for item in sorted(free, key=lambda item: -item.phase.cost):
-                self._put(item, self.loads.index(min(self.loads)) if _is_small(item) else None)
+                self.chains, self.shared = [], set()
             for item in stage:
-                if item.kernel is not None:
-                    self.open.setdefault(item.kernel, []).append(item)
+                self._put(item)
 
-    def _makers(self, item: Item) -> list[Item]:
-        """Items of the current epoch that must be done before this one."""
+    def _makers(self, item: Item) -> set[int | None]:
+        """Chains of the current epoch that must be done before an item; None among them for what threads share."""
         if item.kernel is None:  # copies come last and read what anybody made
-            return [other for items in self.open.values() for other in items]
+            made: set[int | None] = {number for number, chain in enumerate(self.chains) if chain}
+            return made | ({None} if self.shared else set())
         kernels = self.before[item.kernel] | {item.kernel}
-        return [other for kernel in kernels for other in self.open.get(kernel, [])]
+        made = {number for number, chain in enumerate(self.chains) if any(other.kernel in kernels for other in chain)}
+        return made | ({None} if kernels & self.shared else set())
 
-    def _needs_barrier(self, item: Item) -> bool:
-        threads = {maker.thread for maker in self._makers(item)}
-        if not threads:
+    def _may_follow(self, item: Item, makers: set[int | None]) -> bool:
+        """Whether an item can run in the epoch of its makers: after them, on the same thread."""
+        if not makers:
+            return True
+        if None in makers or not _is_small(item):
             return False
-        return len(threads) > 1 or None in threads or not _is_small(item)
+        work = sum(other.phase.cost for number in makers if number is not None for other in self.chains[number])
+        return len(makers) == 1 or work < MERGED_NS
 
-    def _thread_of_makers(self, item: Item) -> int | None:
-        """The thread that a small item must follow, if any."""
-        return next((maker.thread for maker in self._makers(item)), None)
-
-    def _put(self, item: Item, thread: int | None) -> None:
-        item.thread, item.epoch = thread, self.epoch
-        if thread is not None:
-            self.loads[thread] += item.phase.cost
-        else:
-            self.loads = [load + item.phase.cost / self.threads for load in self.loads]
+    def _put(self, item: Item) -> None:
+        item.epoch = self.epoch
+        if not _is_small(item):
+            if item.kernel is not None:
+                self.shared.add(item.kernel)
+            return
+        numbers = sorted(number for number in self._makers(item) if number is not None)
+        if not numbers:
+            numbers = [len(self.chains)]
+            self.chains.append([])
+        home = self.chains[numbers[0]]
+        for number in numbers[1:]:
+            home += self.chains[number]
+            self.chains[number] = []
+        home.append(item)
+        for other in home:
+            other.chain = numbers[0]
 
 
 def _is_small(item: Item) -> bool:

@@ -41,8 +41,8 @@ class Session:
     def slot(self, number: int) -> np.ndarray:
         """A fresh copy of one state slot."""
         machine = self._open
-        _, parity = machine.crew.settle()
-        return machine.view(machine.plan.slots[number][parity], self._program.states[number]).copy()
+        _, done = machine.crew.settle()
+        return machine.view(machine.plan.slots[number][done % 2], self._program.states[number]).copy()
 
     @property
     def _open(self) -> Machine:

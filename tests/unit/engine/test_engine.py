@@ -101,6 +101,25 @@ def test_state_and_trace_are_the_specification_s(threads: int, tmp_path: Path):
         assert [array.tobytes() for array in made.trace(state, constants, 3)] == values
 
 
+def test_many_more_threads_than_cores(tmp_path: Path):
+    """Short epochs, shared and chained, with threads that are put aside at any moment."""
+    large = TensorType(F32, (40_000,))
+    back, own = Address(39_999, (-1,)), Address(0, (1,))
+    halve = code(lambda b: b.ffma(b.load(0), b.float(0.5), b.load(1)))
+    mixed = [Kernel(large.shape, (), (View(v, back), View(0, own)), halve, (F32,)) for v in range(5)]
+    few = Kernel((1,), (), (View(5, Address(7, (1,))),), code(lambda b: b.fneg(b.load(0))), (F32,))
+    last = Kernel(large.shape, (), (View(5, back), View(6, Address(0, (0,)))), halve, (F32,))
+    program = Program((large,), (), (*mixed, few, last), (7,))
+    state = [floats(40_000, special=0)]
+    results = []
+    for threads in (1, 9):
+        with Engine(program, threads, cache=tmp_path).start(state, []) as session:
+            for steps in (150, 1, 99):
+                session.advance(steps)
+            results.append(session.state()[0].tobytes())
+    assert results[0] == results[1]
+
+
 def test_memory_is_reused_and_state_updated_in_place(tmp_path: Path):
     """A chain of maps over one large value needs the slot and one buffer, however long it is."""
     large = TensorType(F32, (100_000,))

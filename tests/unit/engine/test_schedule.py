@@ -32,21 +32,34 @@ def test_a_chain_of_small_kernels_needs_no_barrier():
     flow = chain(10, [0, 1, 2, 3])
     schedule = make_schedule(flow, generate(flow.program, Target.host())[1], 3)
     assert schedule.epochs == 1
-    assert len({item.thread for item in schedule.items}) == 1
+    assert {item.chain for item in schedule.items} == {0}
 
 
 def test_large_kernels_are_shared_and_separated():
     flow = chain(1_000_000, [0, 1, 1, 2])
     schedule = make_schedule(flow, generate(flow.program, Target.host())[1], 3)
-    assert [item.thread for item in schedule.items] == [None] * 4
+    assert [item.chain for item in schedule.items] == [None] * 4
     assert [item.epoch for item in schedule.items] == [0, 1, 1, 2]
 
 
-def test_independent_small_kernels_are_spread():
+def test_independent_small_kernels_are_chains_of_their_own():
     flow = chain(2000, [0, 0, 0, 0])
     schedule = make_schedule(flow, generate(flow.program, Target.host())[1], 2)
     assert schedule.epochs == 1
-    assert sorted(item.thread or 0 for item in schedule.items) == [0, 0, 1, 1]
+    assert sorted(item.chain or 0 for item in schedule.items) == [0, 1, 2, 3]
+
+
+def test_small_chains_that_meet_are_joined():
+    """The last kernel reads what two chains made: one thread does them all, in order."""
+    type = TensorType(F32, (100,))
+    own, turned = Address(0, (1,)), Address(99, (-1,))
+    add = code(lambda b: b.fadd(b.load(0), b.load(1)))
+    steps = [Kernel((100,), (), (View(value, turned),), INCREMENT, (F32,)) for value in (0, 1, 0, 3)]
+    meet = Kernel((100,), (), (View(2, own), View(4, turned)), add, (F32,))
+    flow = Dataflow(Program((type,), (), (*steps, meet), (5,)))
+    schedule = make_schedule(flow, generate(flow.program, Target.host())[1], 2)
+    assert schedule.epochs == 1
+    assert len({item.chain for item in schedule.items}) == 1
 
 
 def test_no_kernel_runs_before_what_it_needs():
