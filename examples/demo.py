@@ -28,7 +28,7 @@ from tallystick.job import Run
 ROOT = Path(__file__).resolve().parent.parent
 MARK = ".made-by-demo"
 REQUIRED_ACCURACY = 0.97
-SAMPLE = "10%"
+SAMPLE = "25%"
 console = Console(highlight=False)
 
 
