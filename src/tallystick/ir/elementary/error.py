@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tallystick.ir.builder import CodeBuilder, Register
+from tallystick.ir.elementary.exponential import EXP2
 from tallystick.ir.elementary.reduction import ROUNDER, at_most, exponent_field, polynomial, with_sign_of
 
 NEAR_LIMIT = 0.85
@@ -22,15 +23,6 @@ FAR = (
     0.013207309879362583,
     -0.002551799872890115,
     0.00030140826129354537,
-)
-EXP2 = (
-    1.0,
-    0.6931471824645996,
-    0.24022647738456726,
-    0.05550359934568405,
-    0.009618505835533142,
-    0.0013390806270763278,
-    0.00015326471475418657,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tallystick.ir.builder import CodeBuilder, Register
+from tallystick.ir.elementary.exponential import EXP
 from tallystick.ir.elementary.reduction import (
     LOG2_E,
     ROUNDER,
@@ -33,13 +34,7 @@ EXP_OF_TWICE = (
     0.26779788732528687,
     0.08845406025648117,
 )
-EXP_OF_MINUS = (
-    0.4999999403953552,
-    -0.1666652113199234,
-    0.04166826605796814,
-    -0.008368683978915215,
-    0.0013820946915075183,
-)
+EXP_OF_MINUS = tuple((-1) ** power * coefficient for power, coefficient in enumerate(EXP))
 
 
 def tanh(b: CodeBuilder, x: Register) -> Register:
