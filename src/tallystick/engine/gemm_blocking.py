@@ -14,13 +14,14 @@ from tallystick.engine.gemm_pack import Side, pitch_of
 from tallystick.engine.gemm_tiles import TileFormat
 
 CHUNK = 512  # steps packed at once, if blocks are not longer
-SLOW_WORDS = 96 * 1024  # of a packed slow block: 384 KiB
+SLOW_WORDS = 128 * 1024  # of a packed slow block: 512 KiB
 FAST_WORDS = 512 * 1024  # of a fast block that each task packs
 TOTAL_WORDS = 256 * 1024  # of totals kept between chunks
 SHARED_WORDS = 16 * 1024 * 1024  # most that one kernel may pack in advance: 64 MiB
-SLOW_ROWS = 112  # a slow block need not be larger for the fast panels to be read at leisure
-ENOUGH_TASKS = 8
-SMALL_TASK = 1 << 21  # multiply-adds that are worth a task
+ENOUGH_TASKS = 16
+SMALL_TASK = 1 << 20  # multiply-adds that are worth a task
+REUSE = {"rows": 4, "columns": 2}  # tiles of a slow block, so that a fast panel is not read too often
+NEAR_WORDS = 128 * 1024  # of a fast operand that stays in the second-level cache; of larger ones twice the reuse
 PACK_GROUP = 4  # panels in a task of the packing phase
 
 
@@ -130,13 +131,15 @@ def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int,
     slow_side: Side = "rows" if rows >= columns else "columns"
     slow, fast = (rows, columns) if slow_side == "rows" else (columns, rows)
     fast_side: Side = "columns" if slow_side == "rows" else "rows"
-    # SLOW: enough tasks for threads to share, none too small to be worth it or too large for the cache
-    work = batches * rows * columns * steps
-    wanted = max(1, min(work // SMALL_TASK, -(-ENOUGH_TASKS // batches)))
+    # SLOW: few enough blocks for the fast panels to be reused, enough for threads to share
     unit = unit_of(tiles, slow_side)
-    largest = max(unit, min(slow, SLOW_WORDS // chunk // unit * unit))
-    blocks = max(wanted, -(-slow // largest), -(-slow // SLOW_ROWS) if batches == 1 else 1)
-    blocks = min(blocks, -(-slow // unit))
+    slow_tiles = -(-slow // unit)
+    reuse = REUSE[slow_side] * (1 if fast * steps <= NEAR_WORDS else 2)
+    wanted = min(batches * slow * fast * steps // SMALL_TASK, -(-ENOUGH_TASKS // batches), slow_tiles // reuse)
+    least = -(-slow_tiles // max(1, SLOW_WORDS // chunk // unit))
+    blocks = min(power_of_two(max(wanted, 1)), slow_tiles)
+    while blocks < least:
+        blocks = min(2 * blocks, slow_tiles)
     # FAST
     padded = -(-fast // unit_of(tiles, fast_side)) * pitch_of(tiles, fast_side)
     in_advance = batches == 1 and blocks > 1 and padded * steps <= SHARED_WORDS
@@ -148,3 +151,8 @@ def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int,
     return Blocking(
         tiles, Cut(slow_side, slow, blocks), Cut(fast_side, fast, fast_blocks), batches, steps, block, chunk, in_advance
     )
+
+
+def power_of_two(number: int) -> int:
+    """The largest power of two up to a number."""
+    return 1 << number.bit_length() - 1
