@@ -167,6 +167,3 @@ class CodeBuilder:
             for i in (self.instructions[register] for register in sorted(needed))
         )
         return Code(instructions, tuple(place[result] for result in results)), place
-
-
-

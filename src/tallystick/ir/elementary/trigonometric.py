@@ -134,8 +134,5 @@ def window(b: CodeBuilder, start: Register) -> tuple[Register, Register, Registe
     shift = b.and_(start, b.word(31))
     back = b.isub(b.word(31), shift)
     one = b.word(1)
-    joined = [
-        b.or_(b.shl(left, shift), b.lshr(b.lshr(right, one), back))
-        for left, right in pairwise(words)
-    ]
+    joined = [b.or_(b.shl(left, shift), b.lshr(b.lshr(right, one), back)) for left, right in pairwise(words)]
     return joined[0], joined[1], joined[2]
