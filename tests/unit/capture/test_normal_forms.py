@@ -116,6 +116,14 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
         ((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4)),
     ),
+    "attention to other keys": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3),
+        ((2, 4, 3), (2, 2, 3), (2, 2, 5)),
+    ),
+    "attention with a mask": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, torch.tensor([[True, False], [True, True]])),
+        ((1, 2, 4), (1, 2, 4), (1, 2, 4)),
+    ),
     "grouped attention": (
         lambda q, k, v: F.scaled_dot_product_attention(q, k, v, enable_gqa=True),
         ((1, 4, 3, 2), (1, 2, 3, 2), (1, 2, 3, 2)),
