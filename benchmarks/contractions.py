@@ -21,7 +21,7 @@ from math import prod
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from tallystick.engine import Engine
@@ -215,7 +215,8 @@ def main(arguments: Sequence[str]) -> None:
     results = []
     if not options.json:
         facts = Engine(matmul(1, 1, 2).program(), threads=options.threads).describe()
-        print(f"{facts['cpu']}, {facts['isa']}, {facts['threads']} threads, LLVM {facts['llvm']}, PyTorch {torch.__version__}, ")
+        machine = f"{facts['cpu']}, {facts['isa']}, {facts['threads']} threads"
+        print(f"{machine}, LLVM {facts['llvm']}, PyTorch {torch.__version__}, ")
         print(f"Python {platform.python_version()}; microseconds and GFLOP/s; ratio below 1: faster than PyTorch\n")
         print(f"{'':44} {'ours':>9} {'torch':>9} {'ratio':>6} {'ours':>7} {'torch':>7}")
     for case in all_cases():

@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 import digits
 import gpt
-
 import tallystick as ts
 from tallystick.engine import Engine
 

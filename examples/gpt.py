@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Decoder-only transformer: (N, T) character numbers -> (N, T, characters) logits. Input and output share weights."""
+    """Decoder-only transformer with tied embeddings: (N, T) character numbers -> (N, T, characters) logits."""
 
     def __init__(self, width: int = 128, heads: int = 4, layers: int = 5, context: int = CONTEXT) -> None:
         super().__init__()

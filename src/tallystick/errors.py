@@ -44,7 +44,7 @@ class ReceiptError(ProtocolError):
     """A receipt that is malformed or whose signature does not hold."""
 
 
-class VerificationFailed(ProtocolError):
+class VerificationFailed(ProtocolError):  # noqa: N818 - an outcome, not a mistake
     """Re-execution disagrees with a claim."""
 
 

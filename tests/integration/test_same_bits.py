@@ -27,8 +27,9 @@ def capture_digits() -> Captured:
 
 
 def capture_small_gpt() -> Captured:
-    import gpt
     import torch
+
+    import gpt
 
     torch.manual_seed(0)
     return ts.capture_training(
