@@ -19,8 +19,11 @@ LINE = 150  # characters of a line in a stored document, if it can be cut
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 """A SHA-256 digest in lower-case hex."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,500}$", max_length=500)]
-"""A name to show people. Control characters are out: a name must not be able to command a terminal."""
+UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+"""Control and formatting characters: what a stranger writes must not command a terminal or turn its text around."""
+
+Name = Annotated[str, StringConstraints(pattern=f"^[^{UNSEEN}]+$", max_length=500)]
+"""A name to show people."""
 
 Count = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 

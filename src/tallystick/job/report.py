@@ -83,10 +83,11 @@ class VerificationReport(BaseModel):
             return f"The receipt does not hold: {count} wrong."
         if len(self.sampled) == self.segments:
             return f"All {self.segments} segments were run again: every bit is as claimed."
+        three = miss_probability(3, len(self.sampled), self.segments)
         return (
             f"{len(self.sampled)} of {self.segments} segments were drawn and run again, and every bit of them is as "
-            f"claimed. A single wrong segment is missed by such a draw with probability {self.miss_probability:.1%}, "
-            f"three wrong ones with {miss_probability(3, len(self.sampled), self.segments):.1%}."
+            f"claimed. A single wrong segment is missed by such a draw with probability {self.miss_probability:.1%}"
+            + (f", three wrong ones with {three:.1%}." if self.segments > 3 else ".")
         )
 
     def raise_for_failure(self) -> None:

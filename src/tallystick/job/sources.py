@@ -7,13 +7,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import FailFast, Field, StringConstraints
 
-from tallystick.job.documents import Document, HexDigest
+from tallystick.job.documents import UNSEEN, Document, HexDigest
 from tallystick.spec.limits import VALUES
 
 LENGTH = 2000  # characters per kernel
 MAX_SOURCES = 1 << 26  # bytes
 
-Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=LENGTH)]
+Line = Annotated[str, StringConstraints(pattern=f"^[^{UNSEEN}]*$", max_length=LENGTH)]
 
 
 class KernelSource(Document):

@@ -63,4 +63,7 @@ def map_file(path: Path, nbytes: int) -> np.ndarray:
             raise IntegrityError(f"{path} has {size} bytes where {nbytes} belong")
         if nbytes == 0:  # an empty file cannot be mapped
             return np.empty(0, np.uint8)
-        return np.frombuffer(mmap.mmap(descriptor, nbytes, access=mmap.ACCESS_READ), np.uint8)
+        try:
+            return np.frombuffer(mmap.mmap(descriptor, nbytes, access=mmap.ACCESS_READ), np.uint8)
+        except ValueError:
+            raise IntegrityError(f"{path} became shorter while it was read") from None

@@ -60,6 +60,7 @@ def test_slot_facts_keep_every_type(dtype: DType) -> None:
         (b'{"name": "a", "dtype": "f32", "shape": [1,1,1,1,1,1,1,1,1]}\n', "shape"),
         (b'{"name": "", "dtype": "f32", "shape": []}\n', "name"),
         (b'{"name": "a\\u001b[31m", "dtype": "f32", "shape": []}\n', "name"),
+        (b'{"name": "\xe2\x80\xaea", "dtype": "f32", "shape": []}\n', "name"),
         (b'{"name": "a", "dtype": "f32", "shape": [], "more": 1}\n', "more"),
         (b'{"name": "a", "dtype": "f32"}\n', "shape"),
         (b'{"name": "a", "dtype": "f32", "shape": [2] }\n', "canonical form.*line 1, column"),
