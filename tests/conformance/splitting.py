@@ -13,6 +13,7 @@ CHOICES = [
     (rows, "TASK_NS", 1.0),
     (folds, "SPLIT_NS", 0.0),
     (schedule, "SMALL_NS", 0.0),
+    (schedule, "MERGED_NS", 0.0),
     (scatters, "STRIPE_NS", 1.0),
     (scatters, "FILL_CHUNK", 64),
     (driver, "COPY_CHUNK", 64),
@@ -21,7 +22,7 @@ CHOICES = [
     (gemm_blocking, "SLOW_WORDS", 64),
     (gemm_blocking, "FAST_WORDS", 512),
     (gemm_blocking, "SHARED_WORDS", 64),
-    (gemm_blocking, "SLOW_ROWS", 2),
+    (gemm_blocking, "NEAR_WORDS", 64),
     (gemm_blocking, "SMALL_TASK", 1),
     (gemm_blocking, "PACK_GROUP", 1),
 ]
