@@ -1,7 +1,7 @@
 """Logarithms: x = 2^e * (1 + f) with f in [sqrt(1/2) - 1, sqrt(2) - 1), then a polynomial in f.
 
-Coefficients come from ``tools/fit_logarithm.py``. Errors over all inputs are in the reference page of the
-documentation.
+Coefficients come from ``tools/fit_logarithm_power_trigonometric.py``. Errors over all inputs are in the reference page
+of the documentation.
 """
 
 from __future__ import annotations

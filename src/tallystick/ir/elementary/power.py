@@ -1,7 +1,7 @@
 """Powers and reciprocal square roots.
 
 ``pow`` is 2^(y * log2 |x|). The logarithm is a sum of two floats, good to about 36 bits, because its error grows with
-the exponent of the result. Coefficients come from ``tools/fit_elementary.py``.
+the exponent of the result. Coefficients come from ``tools/fit_logarithm_power_trigonometric.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 |x| = m * 2^k with a 24-bit integer m. Multiplied by 2 / pi only the bits of 2 / pi matter whose product with m lies
 between 2 (what is above is a multiple of four quarter turns) and 2^-62: a window of 96 bits, picked by the exponent.
-All of it is 32-bit integer arithmetic. Coefficients come from ``tools/fit_trigonometric.py``.
+All of it is 32-bit integer arithmetic. Coefficients come from ``tools/fit_logarithm_power_trigonometric.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Reduced:
 
 
 def sin(b: CodeBuilder, x: Register) -> Register:
-    """Sine, within 1 ulp for every finite x; NaN for infinities."""
+    """Sine, within 1 ulp below 2^24 and 1.1 ulp beyond; NaN for infinities."""
     reduced = reduce(b, x)
     turned = quarter_wave(b, reduced, reduced.quarter)
     value = b.xor(turned, b.and_(x, b.word(0x80000000)))
@@ -47,7 +47,7 @@ def sin(b: CodeBuilder, x: Register) -> Register:
 
 
 def cos(b: CodeBuilder, x: Register) -> Register:
-    """Cosine, within 1 ulp for every finite x; NaN for infinities."""
+    """Cosine, within 1 ulp below 2^24 and 1.1 ulp beyond; NaN for infinities."""
     reduced = reduce(b, x)
     return finite_only(b, x, quarter_wave(b, reduced, b.iadd(reduced.quarter, b.word(1))))
 

@@ -1,4 +1,4 @@
-"""Derive the polynomials of exp, exp2, expm1, tanh, sigmoid and erf: python tools/fit_elementary.py
+"""Derive the polynomials of exp, exp2, expm1, tanh, sigmoid and erf: python tools/fit_exponential_hyperbolic_error.py
 
 Prints the constants as they stand in ``src/tallystick/ir/elementary/``. Every polynomial is the minimax one for the
 error it causes in the function's result, found as a linear program over Chebyshev points. Coefficients become binary32
