@@ -2,7 +2,8 @@
 
 Prints the constants as they stand in ``src/tallystick/ir/elementary/``. Every polynomial is nearly minimax for the
 error it causes in the function's result, by least squares whose weights move towards the largest errors (Lawson).
-Coefficients become binary32 one by one, the constant term first, and the rest are fitted again to make up for each rounding.
+Coefficients become binary32 one by one, the constant term first, and the rest are fitted again to make up for each
+rounding.
 """
 
 from __future__ import annotations
