@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import TracebackType
 
 import numpy as np
@@ -18,6 +19,7 @@ class Session:
     def __init__(self, program: Program, machine: Machine) -> None:
         self._program = program
         self._machine: Machine | None = machine
+        self._end_threads = weakref.finalize(self, machine.crew.close)  # also for one that nobody closes
 
     @property
     def step(self) -> int:
@@ -52,9 +54,8 @@ class Session:
 
     def close(self) -> None:
         """End the session's threads and give its memory back."""
-        if self._machine is not None:
-            self._machine.crew.close()
-            self._machine = None
+        self._end_threads()
+        self._machine = None
 
     def __enter__(self) -> Session:
         return self

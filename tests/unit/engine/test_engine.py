@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -210,6 +211,19 @@ def test_a_closed_session_says_so(tmp_path: Path):
     session.close()
     with pytest.raises(UsageError, match=r"closed"):
         session.advance(1)
+
+
+def test_a_session_that_nobody_closes_ends_its_threads(tmp_path: Path):
+    before = threading.active_count()
+    _, session, _ = slow_session(tmp_path)
+    session.advance(3)
+    assert threading.active_count() == before + 2
+    del session
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_step_numbers_have_a_range(tmp_path: Path):

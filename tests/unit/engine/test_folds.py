@@ -7,11 +7,21 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engine_kernels import CompiledKernel, all_targets, assert_as_specified, code, dense, floats, types_of, words
+from engine_kernels import (
+    CompiledKernel,
+    all_targets,
+    as_type,
+    assert_as_specified,
+    code,
+    dense,
+    floats,
+    types_of,
+    words,
+)
 from tallystick.engine import folds, rows
 from tallystick.spec.instructions import Code
 from tallystick.spec.kernels import Fold, Kernel
-from tallystick.spec.tensors import DType
+from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, Guard, View
 
 FoldParts = tuple[Code, tuple[int, ...], Code, Code, tuple[DType, ...]]
@@ -156,6 +166,17 @@ def test_scans(out: tuple[int, ...], length: int, outputs: tuple[DType, ...]):
     loads = (View(0, Address(0, dense(*out, length))), View(1, Address(0, (0,) * rank + (1,))))
     kernel = Kernel(out, (length,), loads, body, outputs, Fold((0, 5), 1, length + 3, merge, epilogue, scan=True))
     assert_as_specified(kernel, [floats(*out, length), floats(length, seed=2)])
+
+
+@pytest.mark.parametrize("dtype", [DType.U8, DType.BOOL, DType.BF16, DType.F16])
+@pytest.mark.parametrize("length", [17, 33, 47])
+def test_rows_of_narrow_types(dtype: DType, length: int):
+    """Rows that end where memory ends, with one element or nearly a vector of them left over."""
+    array = as_type(dtype, words(3, length, seed=length).view(np.uint32) & 0x3FFF)
+    body = code(lambda b: b.fadd(b.acc(0), b.fmul(b.i2f(b.lshr(b.load(0), b.word(3))), b.float(0.1))))
+    fold = Fold((0,), 16, 512, code(lambda b: b.fadd(b.acc(0), b.acc(1))), code(lambda b: b.acc(0)))
+    kernel = Kernel((3,), (length,), (View(0, Address(0, (length, 1))),), body, (dtype,), fold)
+    assert_as_specified(kernel, [array], types=[TensorType(dtype, (3, length))])
 
 
 def test_words_of_integers_in_a_fold_are_not_taken_for_floats():
