@@ -34,6 +34,11 @@ class Target:
         """The best target this machine can run."""
         return Target(runnable()[0], opt_level)
 
+    @staticmethod
+    def available() -> tuple[Isa, ...]:
+        """Instruction sets this machine can run, best first."""
+        return runnable()
+
     @property
     def lanes(self) -> int:
         """32-bit words in a vector register."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+import llvmlite.binding as llvm
 import pytest
 
 from engine_kernels import CompiledKernel, code
 from tallystick.engine.driver import driver_text
+from tallystick.engine.generate import generate
 from tallystick.engine.machine_code import compile_assembly
 from tallystick.engine.target import Isa, Target, runnable
 from tallystick.spec.kernels import Kernel
+from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, View
 
@@ -60,6 +63,28 @@ def test_wide_vectors_are_used():
     if "avx512" not in runnable():
         pytest.skip("this machine has no avx512")
     assert "%zmm" in assembly(Target("avx512", 3), lambda b: b.fadd(b.load(0), b.load(1)), 2)
+
+
+def test_code_for_arm_is_complete():
+    """Generated on any machine, though nothing here runs it: every function called is in the code."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="generic", opt=3)
+
+    def write(b):
+        product = b.fmul(b.load(0), b.load(1))
+        fused = b.ffma(b.load(0), b.load(1), b.frint(b.fsqrt(product)))
+        return [b.fadd(product, b.load(0)), fused, b.idiv(b.f2i(fused), b.f2i(product))]
+
+    loads = (View(0, Address(0, (1,))), View(0, Address(99, (-1,))))
+    kernel = Kernel((100,), (), loads, code(write), (DType.F32, DType.F16, DType.U8))
+    program = Program((TensorType(DType.F32, (100,)),), (), (kernel,), (1,))
+    text, _ = generate(program, Target("neon", 3))
+    instructions = machine.emit_assembly(llvm.parse_assembly(text))
+    called = set(re.findall(r"\bbl\s+(\w+)", instructions))
+    assert called <= set(re.findall(r"^(\w+):", instructions, re.MULTILINE))
+    fused = len(re.findall(r"\b(fmla|fmadd)\b", instructions))
+    assert fused == len(re.findall(r"\bfmul\b", instructions)) > 0, "only what asks for it is fused"
 
 
 def test_the_driver_calls_only_what_it_is_given():
