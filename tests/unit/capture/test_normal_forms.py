@@ -46,6 +46,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "cross_entropy": (lambda x: F.cross_entropy(x, TARGET), ((4, 3),)),
     "cross_entropy, summed": (lambda x: F.cross_entropy(x, TARGET, reduction="sum"), ((4, 3),)),
     "cross_entropy, each": (lambda x: F.cross_entropy(x, TARGET, reduction="none"), ((4, 3),)),
+    "cross_entropy, ignoring a class": (lambda x: F.cross_entropy(x, TARGET.abs() % 3, ignore_index=1), ((4, 3),)),
     "cross_entropy, weighted": (lambda x: F.cross_entropy(x, TARGET, torch.tensor([1.0, 2.0, 0.5])), ((4, 3),)),
     "cross_entropy, smoothed": (lambda x: F.cross_entropy(x, TARGET, label_smoothing=0.1), ((4, 3),)),
     "cross_entropy of planes": (lambda x: F.cross_entropy(x, TARGET.view(1, 2, 2)), ((1, 3, 2, 2),)),

@@ -23,6 +23,7 @@ from sample_models import (
 )
 from tallystick.capture.optimizers import SGD, Adam, AdamW, Optimizer
 from tallystick.capture.schedules import warmup_cosine
+from tallystick.capture.step import clip_by_global_norm
 from tallystick.capture.training import trace_training
 
 STEPS = 30
@@ -69,6 +70,19 @@ def compare(model_name: str, optimizer: Optimizer) -> None:
         # Adam turns the rounding noise of a gradient that is zero (a bias before a normalisation) into whole steps.
         if f"model.{name}" in runner.values and isinstance(optimizer, SGD):
             np.testing.assert_allclose(runner.values[f"model.{name}"].numpy(), value.numpy(), rtol=2e-2, atol=2e-4)
+
+
+@pytest.mark.parametrize("limit", [0.5, 50.0])
+def test_clipping_by_the_global_norm(limit: float) -> None:
+    torch.manual_seed(0)
+    gradients = {str(i): torch.randn(shape) for i, shape in enumerate([(3, 4), (5,), (), (2, 3, 2)] * 5)}
+    parameters = [nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients.values()]
+    for parameter, gradient in zip(parameters, gradients.values(), strict=True):
+        parameter.grad = gradient.clone()
+    norm = nn.utils.clip_grad_norm_(parameters, limit)
+    assert 1.0 < norm < 40.0
+    for ours, theirs in zip(clip_by_global_norm(gradients, limit).values(), parameters, strict=True):
+        torch.testing.assert_close(ours, theirs.grad)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
