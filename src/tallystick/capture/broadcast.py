@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tallystick.capture.views import Axes, TensorView
+from tallystick.capture.axes import Axes
+from tallystick.capture.views import TensorView
 
 
 def broadcast_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:

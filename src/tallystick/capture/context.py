@@ -12,12 +12,13 @@ from typing import Any
 from torch import fx
 
 from tallystick.capture.affine import Bound, identity
+from tallystick.capture.axes import Axes
 from tallystick.capture.broadcast import aligned, broadcast_shape
 from tallystick.capture.dtypes import FLOATS
 from tallystick.capture.graph import FoldSpec, Map, Node, Scatter, TensorGraph
 from tallystick.capture.points import Point, dim_forms
 from tallystick.capture.rounding import round_bfloat16, round_float16
-from tallystick.capture.views import Axes, TensorView, whole
+from tallystick.capture.views import TensorView, whole
 from tallystick.ir.builder import CodeBuilder, Register, float_word
 from tallystick.spec.tensors import DType
 

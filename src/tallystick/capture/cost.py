@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import prod
 
 from tallystick.capture.affine import Affine, Scalar
+from tallystick.capture.axes import Axes
 from tallystick.capture.evaluation import Evaluation
 from tallystick.capture.graph import TensorGraph
 from tallystick.capture.scalars import Read
-from tallystick.capture.views import Axes
 from tallystick.spec.instructions import SOURCES, Op
 
 KERNEL = 16384.0  # starting a kernel and waiting for all threads at its end

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from tallystick.capture.affine import Affine, Bound, Scalar, axis, constant, row_major
+from tallystick.capture.axes import Axes, split_axes
 from tallystick.capture.graph import Flat, Fold, FoldSpec, Map, Node, Scatter, TensorGraph
 from tallystick.capture.scalars import Read
-from tallystick.capture.views import Axes, split_axes
 from tallystick.spec.instructions import Instruction, Op
 
 

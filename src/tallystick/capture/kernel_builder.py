@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from math import prod
 
 from tallystick.capture.affine import Affine, Bound, Scalar
+from tallystick.capture.axes import Axes, split_axes
 from tallystick.capture.dtypes import FLOATS
 from tallystick.capture.evaluation import Evaluation, NotFusable
 from tallystick.capture.graph import Flat, TensorGraph
 from tallystick.capture.scalars import Read
-from tallystick.capture.views import Axes, split_axes
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.spec import limits
 from tallystick.spec import views as spec_views
