@@ -112,13 +112,15 @@ again:
   br i1 %mine, label %known, label %other
 known:
   %taken = and i64 %old, 4294967295
-  %left = icmp ult i64 %taken, %limit
-  br i1 %left, label %take, label %none
+  br label %check
 other:
   %over = icmp ugt i64 %old.tag, %tag
-  br i1 %over, label %none, label %take
-take:
+  br i1 %over, label %none, label %check
+check:
   %number = phi i64 [ %taken, %known ], [ 0, %other ]
+  %left = icmp ult i64 %number, %limit
+  br i1 %left, label %take, label %none
+take:
   %high = shl i64 %tag, 32
   %next = add i64 %number, 1
   %new = or i64 %high, %next
