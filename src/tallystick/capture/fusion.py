@@ -23,6 +23,7 @@ from tallystick.capture.graph import Map
 from tallystick.capture.plan import Cluster, Plan
 
 SMALL = 4096  # points of a kernel that costs little but its start
+NEAR = 4  # small kernels on either side that one is tried with
 SHARED = 2  # points per shared element, up to which kernels are worth merging for what they share
 
 
@@ -70,7 +71,7 @@ def can_follow(plan: Plan, a: Cluster, b: Cluster) -> bool:
 def can_join(plan: Plan, a: Cluster, b: Cluster) -> bool:
     """Whether a and b could run side by side: both maps, or folds over the same points in the same order."""
     if a.number > b.number:
-        return False  # one order of the pair is enough
+        return False  # one order of a pair is enough
     if a.is_map and b.is_map:
         return shares_traffic(plan, a, b)
     if not a.specs or not b.specs or a.is_contraction or b.is_contraction or a.is_scan or b.is_scan:
@@ -95,9 +96,10 @@ def merge_best(plan: Plan, rule: Rule) -> None:
     """Merge pairs of clusters that a rule allows, the one that saves most first."""
     queue: list[tuple[float, int, Cluster, Cluster, Cluster]] = []
     order = count()
+    plan.refresh()
 
     def consider(a: Cluster, b: Cluster) -> None:
-        if prod(a.out_extents) != prod(b.out_extents) or plan.makes_circle(a, b):
+        if prod(a.out_extents) != prod(b.out_extents) or not rule(plan, a, b) or plan.makes_circle(a, b):
             return
         try:
             merged = plan.merged(a, b)
@@ -107,8 +109,11 @@ def merge_best(plan: Plan, rule: Rule) -> None:
         if saving > 0:
             heapq.heappush(queue, (-saving, next(order), a, b, merged))
 
-    for a, b in candidates(plan, rule):
-        consider(a, b)
+    for number in sorted(plan.clusters):
+        for other in neighbours(plan, plan.clusters[number]):
+            if other.number > number:
+                consider(plan.clusters[number], other)
+                consider(other, plan.clusters[number])
     while queue:
         _, _, a, b, merged = heapq.heappop(queue)
         if plan.clusters.get(a.number) is not a or plan.clusters.get(b.number) is not b:
@@ -117,19 +122,28 @@ def merge_best(plan: Plan, rule: Rule) -> None:
             consider(a, b)
             continue
         plan.replace(a, b, merged)
-        for pair in candidates(plan, rule, merged):
-            consider(*pair)
+        for other in neighbours(plan, merged):
+            consider(merged, other)
+            consider(other, merged)
 
 
-def candidates(plan: Plan, rule: Rule, only: Cluster | None = None) -> list[tuple[Cluster, Cluster]]:
-    """Ordered pairs of clusters with as many points that a rule allows; only those with one cluster, if given."""
-    groups: dict[int, list[Cluster]] = {}
-    for number in sorted(plan.clusters):
-        cluster = plan.clusters[number]
-        groups.setdefault(prod(cluster.out_extents), []).append(cluster)
-    if only is not None:
-        group = [cluster for cluster in groups[prod(only.out_extents)] if cluster is not only]
-        pairs = [pair for other in group for pair in ((only, other), (other, only))]
-    else:
-        pairs = [(a, b) for _, group in sorted(groups.items()) for a in group for b in group if a is not b]
-    return [pair for pair in pairs if rule(plan, *pair)]
+def neighbours(plan: Plan, cluster: Cluster) -> list[Cluster]:
+    """Clusters that make what this one loads, load what it makes, or load what it loads; and small ones near by."""
+    found = set(plan.dependencies(cluster))
+    for number in (*cluster.loads, *cluster.outputs):
+        found |= plan.readers.get(number, set())
+    if cluster.points <= SMALL:
+        found |= set(near(plan, cluster))
+    found.discard(cluster.number)
+    return [plan.clusters[number] for number in sorted(found)]
+
+
+def near(plan: Plan, cluster: Cluster) -> list[int]:
+    """The next few clusters of the same kind with as many points."""
+    numbers = sorted(
+        other.number
+        for other in plan.clusters.values()
+        if prod(other.out_extents) == prod(cluster.out_extents) and other.is_map == cluster.is_map
+    )
+    at = numbers.index(cluster.number)
+    return numbers[max(at - NEAR, 0) : at + NEAR + 1]

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from tallystick.capture.axes import Axes
 from tallystick.capture.broadcast import refine
 from tallystick.capture.cost import evaluation_cost
 from tallystick.capture.evaluation import Evaluation, NotFusable, evaluate_fold, evaluate_map, evaluate_scatter
 from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
 from tallystick.capture.kernel_builder import check_evaluation
-from tallystick.capture.views import Axes
 from tallystick.spec import limits
 
 
@@ -71,6 +71,7 @@ class Plan:
     clusters: dict[int, Cluster] = field(default_factory=dict)
     owner: dict[int, Cluster] = field(default_factory=dict)
     readers: dict[int, set[int]] = field(default_factory=dict)  # numbers of the clusters that load a node
+    _before: dict[int, set[int]] = field(default_factory=dict)  # clusters whose results a cluster loads
     _ancestors: dict[int, int] | None = None
     _touched: set[int] = field(default_factory=set)  # clusters whose nodes lost or gained a reader
 
@@ -145,7 +146,7 @@ class Plan:
         self._touch(before ^ evaluation.loads)
         cluster.evaluation = evaluation
         cluster.cost = self.cost_of(evaluation, cluster.outputs)
-        self._ancestors = None
+        self._connect(cluster)
 
     def _touch(self, nodes: Iterable[int]) -> None:
         self._touched.update(self.owner[number].number for number in nodes if number in self.owner)
@@ -173,15 +174,20 @@ class Plan:
             if self.owner.get(number) is cluster:
                 del self.owner[number]
         del self.clusters[cluster.number]
-        self._ancestors = None
+        self._before.pop(cluster.number, None)
 
     # DEPENDENCIES
+    def _connect(self, cluster: Cluster) -> None:
+        found = {self.owner[n].number for n in cluster.loads if n in self.owner}
+        found.discard(cluster.number)
+        self._before[cluster.number] = found
+
     def dependencies(self, cluster: Cluster) -> set[int]:
         """Numbers of the clusters whose results a cluster loads."""
-        return {self.owner[n].number for n in cluster.loads if n in self.owner} - {cluster.number}
+        return self._before[cluster.number]
 
     def ancestors(self) -> dict[int, int]:
-        """For every cluster the set of clusters before it, as bits by cluster number."""
+        """For every cluster the set of clusters before it, as bits by cluster number; or a few more than those."""
         if self._ancestors is None:
             found: dict[int, int] = {}
             for cluster in self.ordered():
@@ -192,21 +198,34 @@ class Plan:
             self._ancestors = found
         return self._ancestors
 
+    def refresh(self) -> None:
+        """Forget ancestors that are none any more."""
+        self._ancestors = None
+
+    def _merge_ancestors(self, a: int, b: int, merged: int) -> None:
+        ancestors = self.ancestors()
+        both = (1 << a) | (1 << b)
+        own = (ancestors.pop(a) | ancestors.pop(b)) & ~both
+        ancestors[merged] = own
+        for number, bits in ancestors.items():
+            if bits & both:
+                ancestors[number] = (bits & ~both) | own | (1 << merged)
+
     def ordered(self) -> list[Cluster]:
         """All clusters, each after those it depends on, otherwise in the order of their numbers."""
-        waiting = {number: self.dependencies(cluster) for number, cluster in self.clusters.items()}
+        waiting = {number: len(self._before[number]) for number in self.clusters}
         followers: dict[int, list[int]] = {}
-        for number, before in waiting.items():
-            for other in before:
+        for number in self.clusters:
+            for other in self._before[number]:
                 followers.setdefault(other, []).append(number)
-        ready = [number for number, before in waiting.items() if not before]
+        ready = [number for number, count in waiting.items() if not count]
         heapq.heapify(ready)
         result: list[Cluster] = []
         while ready:
             number = heapq.heappop(ready)
             result.append(self.clusters[number])
             for follower in followers.get(number, ()):
-                waiting[follower].discard(number)
+                waiting[follower] -= 1
                 if not waiting[follower]:
                     heapq.heappush(ready, follower)
         assert len(result) == len(self.clusters), "clusters depend on each other in a circle"
@@ -216,8 +235,8 @@ class Plan:
         """Whether one of two clusters needs the other through a third."""
         ancestors = self.ancestors()
         for one, other in ((a, b), (b, a)):
-            for number in self.dependencies(one) - {other.number}:
-                if ancestors[number] >> other.number & 1:
+            for number in self.dependencies(one):
+                if number != other.number and ancestors[number] >> other.number & 1:
                     return True
         return False
 
@@ -240,6 +259,7 @@ class Plan:
         """Commit a merge."""
         evaluation = merged.evaluation
         assert evaluation is not None, "a merged cluster is evaluated"
+        self._merge_ancestors(a.number, b.number, merged.number)
         self._remove(a)
         self._remove(b)
         merged.evaluation = None
@@ -247,6 +267,9 @@ class Plan:
         for number in merged.members:
             self.owner[number] = merged
         self._commit_evaluation(merged, evaluation)
+        for number in merged.members:
+            for reader in self.readers.get(number, ()):
+                self._connect(self.clusters[reader])
         self._touched.add(merged.number)
         self.settle()
 
