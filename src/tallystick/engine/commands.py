@@ -70,17 +70,11 @@ class CommandList:
             total = len(chains)
             for item in here:
                 if item.chain is None:
-                    grain, claims = self._grains(item.phase.tasks)
+                    grain = max(item.phase.tasks // (self.threads * GRAINS), 1)
                     rows.append(self._row(Command.TOGETHER, item, grain, self._lines(self.threads), done))
-                    total += claims
+                    total += sum(share_grains(item.phase.tasks, grain, self.threads))
             rows.append(self._control(Command.EPOCH, total=total, done=done))
         return rows
-
-    def _grains(self, tasks: int) -> tuple[int, int]:
-        """How many tasks a thread claims at once, and how many claims that makes in all."""
-        grain = max(tasks // (self.threads * GRAINS), 1)
-        cuts = [tasks * thread // self.threads for thread in range(self.threads + 1)]
-        return grain, sum(-(-(end - begin) // grain) for begin, end in pairwise(cuts))
 
     def _lines(self, count: int) -> int:
         """The address of so many counters, each with a cache line of its own."""
@@ -124,6 +118,12 @@ class CommandList:
         array = np.array(table, np.uint64)
         self._alive.append(array)
         return array.ctypes.data
+
+
+def share_grains(tasks: int, grain: int, threads: int) -> list[int]:
+    """How many claims each thread's share of some tasks makes."""
+    cuts = [tasks * thread // threads for thread in range(threads + 1)]
+    return [-(-(end - begin) // grain) for begin, end in pairwise(cuts)]
 
 
 def aligned(address: int) -> int:

@@ -19,7 +19,7 @@ from tallystick.engine.memory_plan import MemoryPlan
 from tallystick.engine.schedule import Schedule
 from tallystick.spec.tensors import TensorType
 
-_RUN = ctypes.CFUNCTYPE(
+RUN = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     ctypes.c_void_p,  # commands
     ctypes.c_int64,  # how many
@@ -61,7 +61,7 @@ class Machine:
         addresses = [array.ctypes.data for array in constants]
         self._commands = CommandList(flow, code, schedule, plan, self._base, addresses, loaded.address, copies)
         self._runtime = self._make_runtime()
-        self._run = _RUN(loaded.address(RUN_STEPS))
+        self._run = RUN(loaded.address(RUN_STEPS))
         self.crew = Crew(len(plan.scratch), self._run_thread, self._stop, step)
 
     def view(self, offset: int, type: TensorType) -> np.ndarray:

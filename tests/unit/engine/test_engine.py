@@ -121,26 +121,6 @@ def test_many_more_threads_than_cores(tmp_path: Path):
     assert results[0] == results[1]
 
 
-def test_fewer_tasks_than_threads(tmp_path: Path):
-    """Some threads' shares are empty: what they do not do must not count as done."""
-    rows = TensorType(F32, (2, 40_000))
-    total = code(lambda b: b.fadd(b.acc(0), b.fsqrt(b.fabs(b.load(0)))))
-    fold = Fold((0,), 1, 1 << 20, ADD, TOTAL)
-    backwards = Kernel((2,), (40_000,), (View(0, Address(39_999, (40_000, -1))),), total, (F32,), fold)
-    spread = code(lambda b: b.fadd(b.load(0), b.load(1)))
-    loads = (View(1, Address(1, (-1, 0))), View(0, Address(0, (40_000, 1))))
-    program = Program((rows,), (), (backwards, Kernel((2, 40_000), (), loads, spread, (F32,))), (2,))
-    state = [floats(2, 40_000, special=0)]
-    results = []
-    for threads in (1, 3, 7):
-        made = Engine(program, threads, cache=tmp_path)
-        assert threads == 1 or [item.phase.tasks for item in made._schedule.items][0] < 3
-        with made.start(state, []) as session:
-            session.advance(20)
-            results.append(session.state()[0].tobytes())
-    assert results[0] == results[1] == results[2]
-
-
 def test_memory_is_reused_and_state_updated_in_place(tmp_path: Path):
     """A chain of maps over one large value needs the slot and one buffer, however long it is."""
     large = TensorType(F32, (100_000,))
