@@ -160,7 +160,7 @@ from tallystick.capture.optimizers import AdamW
 from tallystick.spec.encoding import encode_program
 torch.manual_seed(0)
 captured = capture_training(
-    model=Transformer(rotary=True), loss=predict_next, optimizer=AdamW(clip_norm=1.0), data=texts(), batch_size=4,
+    model=Transformer(layers=1, rotary=True), loss=predict_next, optimizer=AdamW(clip_norm=1.0), data=texts(), batch_size=4,
     steps=10, seed=1,
 )
 parts = [encode_program(captured.program), *(array.tobytes() for array in (*captured.state, *captured.constants))]
