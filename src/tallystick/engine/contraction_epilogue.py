@@ -95,7 +95,16 @@ class _Epilogue:
         inside = column if self.run == self.contraction.columns.size else builder.urem(column, i64(self.run))
         if not aligned:
             count = smaller(builder, count, builder.sub(i64(self.run), inside))
-        self._columns(self._along(whole, column, inside, count), offset)
+        here = self._along(whole, column, inside)
+        mask = builder.icmp_signed("<", iota(lanes), splat(builder, builder.trunc(count, I32), lanes))
+        if self.emitter.target.isa == "avx512":
+            self._columns(replace(here, mask=mask), offset)
+        else:  # masked stores are slow, if there are any
+            with builder.if_else(builder.icmp_signed("==", count, i64(lanes))) as (full, part):
+                with full:
+                    self._columns(here, offset)
+                with part:
+                    self._columns(replace(here, mask=mask), offset)
         builder.store(builder.add(offset, count), place)
         builder.branch(head)
         builder.position_at_end(done)
@@ -109,17 +118,15 @@ class _Epilogue:
             point = point.with_axis(axis, AxisIndex(index))
         return point
 
-    def _along(self, point: Point, column: ir.Value, inside: ir.Value, count: ir.Value) -> Point:
-        """The columns from one on, ``count`` of them, all in one run. ``inside``: the first one's place in its run."""
+    def _along(self, point: Point, column: ir.Value, inside: ir.Value) -> Point:
+        """The columns from one on, all in one run. ``inside``: the first one's place in its run."""
         builder, columns = self.builder, self.contraction.columns
         kept = len(columns.axes) - len(self.run_axes)
         if kept:
             number = builder.udiv(column, i64(self.run))
             point = self._at(point, columns.axes[:kept], columns.extents[:kept], number)
         # The run's axes advance as one: the last one's index may go past its extent in the others' stead.
-        point = point.with_axis(self.run_axes[-1], AxisIndex(inside, linear=True))
-        mask = builder.icmp_signed("<", iota(self.lanes), splat(builder, builder.trunc(count, I32), self.lanes))
-        return Point(point.axes, point.lanes, mask)
+        return point.with_axis(self.run_axes[-1], AxisIndex(inside, linear=True))
 
     def _columns(self, point: Point, offset: ir.Value) -> None:
         """All rows of a vector of columns."""
