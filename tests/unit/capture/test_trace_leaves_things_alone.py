@@ -160,8 +160,8 @@ from tallystick.capture.optimizers import AdamW
 from tallystick.spec.encoding import encode_program
 torch.manual_seed(0)
 captured = capture_training(
-    model=Transformer(layers=1, rotary=True), loss=predict_next, optimizer=AdamW(clip_norm=1.0), data=texts(), batch_size=4,
-    steps=10, seed=1,
+    model=Transformer(layers=1, rotary=True), loss=predict_next, optimizer=AdamW(clip_norm=1.0), data=texts(),
+    batch_size=4, steps=10, seed=1,
 )
 parts = [encode_program(captured.program), *(array.tobytes() for array in (*captured.state, *captured.constants))]
 text = repr((captured.state_names, captured.constant_names, captured.sources)).encode()
@@ -170,11 +170,15 @@ print(hashlib.sha256(b"".join([*parts, text])).hexdigest())
 
 
 def test_every_process_captures_the_same_bytes() -> None:
-    digests = set()
-    for seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "tests"}
-        ran = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": "tests"},
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        digests.add(ran.stdout)
-    assert len(digests) == 1
+        for seed in ("1", "2")
+    ]
+    digests = [process.communicate()[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(digests[0]) == 64 and digests[0] == digests[1]
