@@ -49,7 +49,7 @@ def emit_contraction(module: ir.Module, name: str, contraction: Contraction, tar
 
     phases: list[Phase] = []
     if blocking.in_advance:
-        cost = PACK_NS_PER_WORD * blocking.fast.extent * blocking.steps
+        cost = PACK_NS_PER_WORD * blocking.batches * blocking.fast.extent * blocking.steps
         phases.append(phase("pack", pack_function(module, tiles, slow), blocking.pack_tasks, cost))
     work = c.batch.size * c.rows.size * c.columns.size * c.steps.size
     cost = NS_PER_VECTOR * work / tiles.lanes * (1 if target.has_fma else 20)

@@ -17,7 +17,8 @@ CHUNK = 512  # steps packed at once, if blocks are not longer
 SLOW_WORDS = 128 * 1024  # of a packed slow block: 512 KiB
 FAST_WORDS = 512 * 1024  # of a fast block that each task packs
 TOTAL_WORDS = 256 * 1024  # of totals kept between chunks
-SHARED_WORDS = 16 * 1024 * 1024  # most that one kernel may pack in advance: 64 MiB
+SHARED_WORDS = 32 * 1024 * 1024  # most that one kernel may pack in advance: 128 MiB
+SLOW_ALONE = 1024  # extent of a slow block where every task has to pack its fast block itself
 ENOUGH_TASKS = 16
 SMALL_TASK = 1 << 20  # multiply-adds that are worth a task
 REUSE = {"rows": 4, "columns": 2}  # tiles of a slow block, so that a fast panel is not read too often
@@ -94,7 +95,7 @@ class Blocking:
 
     @property
     def pack_tasks(self) -> int:
-        return self.chunks * self.fast.blocks * self.pack_groups if self.in_advance else 0
+        return self.batches * self.chunks * self.fast.blocks * self.pack_groups if self.in_advance else 0
 
     def panel_bytes(self, side: Side) -> int:
         """Of one tile's panel for one chunk."""
@@ -122,7 +123,7 @@ class Blocking:
 
     @property
     def shared_bytes(self) -> int:
-        return self.chunks * self.fast.blocks * self.fast_bytes if self.in_advance else 0
+        return self.batches * self.chunks * self.fast.blocks * self.fast_bytes if self.in_advance else 0
 
 
 def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int, block: int) -> Blocking:
@@ -142,7 +143,9 @@ def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int,
         blocks = min(2 * blocks, slow_tiles)
     # FAST
     padded = -(-fast // unit_of(tiles, fast_side)) * pitch_of(tiles, fast_side)
-    in_advance = batches == 1 and blocks > 1 and padded * steps <= SHARED_WORDS
+    in_advance = blocks > 1 and batches * padded * steps <= SHARED_WORDS
+    if not in_advance:
+        blocks = min(blocks, -(-slow // SLOW_ALONE))
     several = chunk < steps
     most = fast if in_advance else max(unit_of(tiles, fast_side), FAST_WORDS // chunk)
     if several:

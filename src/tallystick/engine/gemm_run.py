@@ -121,10 +121,11 @@ class Frame:
         stop = self.block_start(side, extent, blocks, builder.add(number, i64(1)))
         return start, stop, tile_count(builder, self.tiles, side, builder.sub(stop, start))
 
-    def advance_slot(self, chunk: ir.Value, block: ir.Value) -> ir.Value:
+    def advance_slot(self, batch: ir.Value, chunk: ir.Value, block: ir.Value) -> ir.Value:
         """Where in the shared memory the fast operand's chunk of a block is packed."""
         builder = self.builder
-        slot = builder.add(builder.mul(chunk, self["fast_blocks"]), block)
+        slot = builder.add(builder.mul(batch, self["chunks"]), chunk)
+        slot = builder.add(builder.mul(slot, self["fast_blocks"]), block)
         return advance(builder, self.shared, builder.mul(slot, self["fast_bytes"]), I8)
 
     def panel_bytes(self, side: Side, steps: ir.Value) -> ir.Value:
@@ -156,15 +157,16 @@ def pack_function(module: ir.Module, tiles: TileFormat, slow: Side) -> ir.Functi
         group = builder.urem(task, frame["pack_groups"])
         slot = builder.udiv(task, frame["pack_groups"])
         block = builder.urem(slot, frame["fast_blocks"])
-        chunk = builder.udiv(slot, frame["fast_blocks"])
+        chunk = builder.urem(builder.udiv(slot, frame["fast_blocks"]), frame["chunks"])
+        batch = builder.udiv(slot, builder.mul(frame["fast_blocks"], frame["chunks"]))
         start, stop, count = frame.block("fast", block)
         k = builder.mul(chunk, frame["chunk"])
         steps = smaller(builder, frame["chunk"], builder.sub(frame["steps"], k))
         first = smaller(builder, builder.mul(group, i64(PACK_GROUP)), count)
         last = smaller(builder, builder.add(first, i64(PACK_GROUP)), count)
         offset = builder.mul(first, frame.panel_bytes(frame.fast_side, steps))
-        panels = advance(builder, frame.advance_slot(chunk, block), offset, I8)
-        arguments = [frame.operand("fast_operand"), i64(0), start, stop, count, first, last, k, steps, panels]
+        panels = advance(builder, frame.advance_slot(batch, chunk, block), offset, I8)
+        arguments = [frame.operand("fast_operand"), batch, start, stop, count, first, last, k, steps, panels]
         frame.call(PACK, i64(PACK_FAST), arguments)
     builder.ret_void()
     return frame.function
@@ -238,7 +240,7 @@ def _fast_panels(
 ) -> ir.Value:
     """Where the fast operand's chunk is packed; it is packed now if it was not in advance."""
     builder = frame.builder
-    ready = frame.advance_slot(chunk, block)
+    ready = frame.advance_slot(batch, chunk, block)
     own = advance(builder, frame.scratch, frame["fast_at"], I8)
     in_advance = builder.icmp_unsigned("!=", frame["in_advance"], i64(0))
     with builder.if_then(builder.not_(in_advance)):

@@ -77,6 +77,11 @@ def test_batches() -> None:
     check(contraction((3, 20, 40), (9,), batched_views(3, 20, 40, 9)), [f32(3, 20, 9), f32(3, 9, 40)], 3)
 
 
+def test_batches_of_several_tasks_each() -> None:
+    kernel = contraction((3, 300, 70), (600,), batched_views(3, 300, 70, 600))
+    check(kernel, [f32(3, 300, 600), f32(3, 600, 70)], 13, FAST, 3)
+
+
 def test_the_batch_may_be_the_last_axis() -> None:
     """Neighbours in the output then belong to different products, and stores are strided."""
     a, b = View(0, Address(0, (9, 0, 20 * 9, 1))), View(1, Address(0, (0, 9, 40 * 9, 1)))
