@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -93,6 +94,9 @@ def test_commands_of_a_page_work_in_order(page: Path, tmp_path: Path, user: User
         )
         expected = re.search(r"# exit code (\d+)", command)
         assert done.returncode == (int(expected[1]) if expected else 0), f"{command}\n{done.stdout}\n{done.stderr}"
+    for root in re.findall(r"^final root +(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        receipt = json.loads((tmp_path / "runs/digits/receipt.json").read_text())
+        assert receipt["roots"][-1] == root, "the page shows another root than its reader gets"
 
 
 def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: User) -> None:
