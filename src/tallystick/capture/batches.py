@@ -9,16 +9,17 @@ from torch import Tensor
 from tallystick.capture.random import philox_words
 
 _WORDS = 1 << 31
+ORDER_SITE = 0xFFFFFFFF  # of the random words that shuffle; those of the model's own draws count from 0
+ROWS_AT_ONCE = 1 << 20
 
 
 def shuffled_order(rows: int, seed: int) -> np.ndarray:
     """A permutation of the rows: they are sorted by 64 random bits each, equal bits in order. Shape (rows,), int32."""
-    words = philox_words(seed, ORDER_SITE, rows, 0)
-    keys = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
+    keys = np.empty(rows, np.uint64)
+    for first in range(0, rows, ROWS_AT_ONCE):
+        words = philox_words(seed, ORDER_SITE, min(ROWS_AT_ONCE, rows - first), 0, first)
+        keys[first : first + len(words)] = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
     return np.argsort(keys, kind="stable").astype(np.int32)
-
-
-ORDER_SITE = 0xFFFFFFFF  # of the random words that shuffle; those of the model's own draws count from 0
 
 
 def batch_positions(step: Tensor, batch_size: int, rows: int, steps: int) -> Tensor:

@@ -60,10 +60,10 @@ def philox(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     return np.stack(words, axis=1).astype(np.uint32)
 
 
-def philox_words(seed: int, site: int, blocks: int, step: int) -> np.ndarray:
-    """The words that a site draws at a step. Shape (blocks, 4), uint32."""
+def philox_words(seed: int, site: int, blocks: int, step: int, first: int = 0) -> np.ndarray:
+    """The words that a site draws at a step, from block ``first`` on. Shape (blocks, 4), uint32."""
     counter = np.zeros((blocks, 4), np.uint32)
-    counter[:, 0] = np.arange(blocks, dtype=np.uint32)
+    counter[:, 0] = np.arange(first, first + blocks, dtype=np.uint32)
     counter[:, 1] = step
     counter[:, 2] = site
     return philox(counter, seed_words(seed))

@@ -19,6 +19,7 @@ from tallystick.capture.optimizers import Optimizer
 from tallystick.capture.provenance import SourceRecorder
 from tallystick.capture.random import SEEDS, Sampler
 from tallystick.errors import CaptureError
+from tallystick.spec.limits import STEPS
 
 Loss = Callable[..., Tensor]
 
@@ -52,6 +53,8 @@ class TrainingStep:
         self.data = batch_inputs(data)
         require_signature(loss, model, self.data)
         self.rows = next(iter(self.data.values())).shape[0]
+        if self.rows >= STEPS:
+            raise CaptureError(f"the data has {self.rows} rows; a program counts them in 31 bits")
         if not 0 <= seed < SEEDS:
             raise CaptureError(f"the seed must be an integer of at most 64 bits, not negative; it is {seed}")
         if batch_size > self.rows:

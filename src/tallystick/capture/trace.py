@@ -16,19 +16,19 @@ here; ``training.trace_training`` makes the step function of a training job and 
   picked by ``operator.getitem``. Strides in it mean nothing: every value is dense and row-major.
 - ``node.meta["source"]``: the user's line, such as ``digits.py:31 forward: x = self.conv1(x)``.
 
-Operators (overload names left out where every overload counts); ``decompositions.py`` removes all others it knows:
+Operators (overload names left out where every overload counts); ``decompositions.py`` writes out all others it knows:
 
-    views         view expand permute unsqueeze squeeze.dims select.int slice.Tensor cat constant_pad_nd flip
+    views         view expand permute unsqueeze squeeze.dims select.int slice.Tensor cat constant_pad_nd flip unfold
                   as_strided diagonal  (never: reshape t transpose split stack alias detach clone _unsafe_view)
     sources       full full_like scalar_tensor arange.start_step  (never: ones zeros empty)
     pointwise     add sub mul div (div.Tensor_mode) neg abs reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p
                   sin cos tan tanh sinh cosh asin acos atan atan2 erf sigmoid pow relu floor ceil round trunc sign
                   fmod remainder maximum minimum clamp where comparisons logical_* bitwise_* isnan isinf _to_copy
-    reductions    sum mean prod amax amin max.dim min.dim argmax argmin any all cumsum cumprod
+    reductions    sum prod amax amin max.dim min.dim argmax argmin any all cumsum cumprod
     contractions  mm bmm addmm convolution convolution_backward
-    pools         max_pool2d_with_indices(_backward) avg_pool1d/2d(_backward) _adaptive_avg_pool2d(_backward)
+    pools         max_pool2d_with_indices(_backward) avg_pool2d(_backward)
     indices       embedding embedding_dense_backward index_select index.Tensor index_put gather scatter scatter_add
-                  index_add scatter.value
+                  scatter_reduce index_add
     random        tallystick.philox (see ``random.py``)
 
 Scalars in arguments are Python numbers (never symbolic). Missing from this list means a ``CaptureError`` of lowering.

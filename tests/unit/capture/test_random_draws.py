@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from eager_training import GraphRunner
+from tallystick.capture import batches
 from tallystick.capture.batches import shuffled_order
 from tallystick.capture.lowerings.random import philox_block
 from tallystick.capture.optimizers import SGD
@@ -38,6 +39,12 @@ def test_known_answers(counter: str, key: str, result: str) -> None:
     c0, c1, c2, c3 = (b.word(word) for word in words(counter))
     code, _ = b.build(*philox_block(b, (c0, c1, c2, c3), (key0, key1)))
     assert execute(code, None) == list(words(result))
+
+
+def test_the_order_of_many_rows_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = shuffled_order(1000, 3)
+    monkeypatch.setattr(batches, "ROWS_AT_ONCE", 64)
+    assert (shuffled_order(1000, 3) == whole).all()
 
 
 def test_the_order_is_a_permutation_that_the_seed_decides() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lowered_operators import capture_function, run_function
+from tallystick.errors import CaptureError
 
 
 def test_zeros_of_both_signs_stay_apart() -> None:
@@ -35,6 +36,16 @@ def test_equal_work_is_done_once() -> None:
 def test_operators_that_only_rename_are_gone(rename) -> None:
     traced, _ = capture_function(lambda x: rename(x.cos()).sin(), torch.ones(3))
     assert len([node for node in traced.graph.nodes if node.op == "call_function"]) == 2
+
+
+def test_strides_over_strided_memory_are_refused() -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    (windows,) = run_function(lambda x: x.as_strided((4, 3), (1, 1)) * 1, x)
+    assert windows.tolist() == x.as_strided((4, 3), (1, 1)).tolist()
+    (windows,) = run_function(lambda x: x.t().contiguous().as_strided((5, 2), (1, 1)) * 1, x)
+    assert windows.tolist() == x.t().contiguous().as_strided((5, 2), (1, 1)).tolist()
+    with pytest.raises(CaptureError, match="contiguous"):
+        run_function(lambda x: x.t().as_strided((5, 2), (1, 1)) * 1, x)
 
 
 def test_in_place_changes_through_views_are_followed() -> None:
