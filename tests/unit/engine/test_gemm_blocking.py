@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +31,7 @@ def tile_extents(tiles: TileFormat, cut: Cut, block: int) -> list[int]:
         edges = [tile * extent // count for tile in range(count + 1)]
     else:
         edges = [min(tile * tiles.columns, extent) for tile in range(count + 1)]
-    return [stop - start for start, stop in zip(edges, edges[1:], strict=False)]
+    return [stop - start for start, stop in pairwise(edges)]
 
 
 @given(blockings())
