@@ -23,6 +23,7 @@ from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
 
+TOP = 16  # elements that topk takes one by one
 MEAN = 1  # of the ``reduction`` argument of losses
 Sizes = Sequence[int]
 
@@ -214,6 +215,25 @@ def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accum
     return torch.where(masks[0].reshape(shape), values.reshape([1] * x.dim()), x)
 
 
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The largest elements and where they are, one maximum after the other; the first of equals, NaN above all."""
+    if not largest or k > TOP or x.dim() == 0:
+        return NotImplemented
+    dim = dim % x.dim()
+    place = torch.arange(x.shape[dim]).view([-1 if d == dim else 1 for d in range(x.dim())])
+    taken = torch.zeros(x.shape, dtype=torch.bool)
+    places: list[Tensor] = []
+    for _ in range(k):
+        rest, at = aten.max.dim(torch.where(taken, -math.inf, x), dim, True)
+        # Where only -inf is left, what was taken must not be taken again.
+        _, free = aten.max.dim(torch.where(taken, 0.0, 1.0), dim, True)
+        at = torch.where(rest == -math.inf, free, at)
+        taken = taken | (place == at)
+        places.append(at)
+    indices = torch.cat(places, dim)
+    return x.gather(dim, indices), indices
+
+
 # POOLS
 def adaptive_avg_pool2d(x: Tensor, size: Sizes) -> Tensor:
     """Windows of equal size where that divides; else a masked mean along one axis after the other."""
@@ -275,6 +295,7 @@ NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten.slice_backward.default: slice_backward,
     aten.split_with_sizes.default: split_with_sizes,
     aten.std.correction: std,
+    aten.topk.default: topk,
     aten.upsample_bilinear2d_backward.default: upsample_bilinear2d_backward,
     aten.upsample_nearest2d.default: upsample_nearest2d,
     aten.upsample_nearest2d_backward.default: upsample_nearest2d_backward,

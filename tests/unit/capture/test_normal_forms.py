@@ -147,6 +147,18 @@ def test_softmax_of_special_values() -> None:
     compare(lambda x: x.log_softmax(1), torch.tensor(rows))
 
 
+def test_the_largest_elements_and_their_places() -> None:
+    infinite = float("inf")
+    rows = torch.tensor([[1.0, 5.0, 3.0, 4.0], [-infinite, 2.0, -infinite, infinite], [0.5, float("nan"), 9.0, -1.0]])
+    compare(lambda x: list(x.topk(2)), rows)
+    (indices,) = run_function(lambda x: x.topk(4).indices, rows)
+    assert indices[1].tolist() == [3, 1, 0, 2], "every place once"
+    compare(lambda x: list(x.t().topk(2, 0)), rows)
+    compare(gradients(lambda x: x.topk(2).values), torch.randn(3, 5, requires_grad=True))
+    (indices,) = run_function(lambda x: x.topk(3).indices, torch.zeros(2, 4))
+    assert indices.tolist() == [[0, 1, 2], [0, 1, 2]], "the first of equals"
+
+
 def test_attention_of_a_row_that_sees_nothing_is_zero() -> None:
     mask = torch.tensor([[True, False], [False, False]])
     q, k, v = torch.randn(3, 1, 1, 2, 4).unbind()
