@@ -18,8 +18,8 @@ from collections.abc import Callable
 from itertools import count
 from math import prod
 
-from tallystick.capture.evaluation import NotFusable
 from tallystick.capture.graph import Map
+from tallystick.capture.inlining import NotFusable
 from tallystick.capture.plan import Cluster, Plan
 
 SMALL = 4096  # points of a kernel that costs little but its start
@@ -121,7 +121,7 @@ def merge_best(plan: Plan, rule: Rule) -> None:
         if merged.outputs != plan.wanted_outputs(merged.members, [a.number, b.number]) or plan.makes_circle(a, b):
             consider(a, b)
             continue
-        plan.replace(a, b, merged)
+        plan.commit(a, b, merged)
         for other in neighbours(plan, merged):
             consider(merged, other)
             consider(other, merged)

@@ -9,8 +9,9 @@ from math import prod
 from tallystick.capture.affine import Affine, Bound, Scalar
 from tallystick.capture.axes import Axes, split_axes
 from tallystick.capture.dtypes import FLOATS
-from tallystick.capture.evaluation import Evaluation, NotFusable
+from tallystick.capture.evaluation import Evaluation
 from tallystick.capture.graph import Flat, TensorGraph
+from tallystick.capture.inlining import NotFusable
 from tallystick.capture.scalars import Read
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.spec import limits
@@ -278,11 +279,10 @@ class NoNumbers(dict[int, int]):
         return 0
 
 
-def check_evaluation(graph: TensorGraph, evaluation: Evaluation, shape: tuple[int, ...] | None) -> None:
+def check_evaluation(graph: TensorGraph, evaluation: Evaluation, shape: tuple[int, ...] | None, linear: bool) -> None:
     """Raise NotFusable unless the evaluation makes a legal kernel whose outputs have the shape, if one is given."""
-    for spec, body in zip(evaluation.specs, evaluation.body, strict=False):
-        if spec.contraction:
-            check_operands(graph, body)
+    if evaluation.specs and evaluation.specs[0].contraction and not linear:
+        check_operands(graph, evaluation.body[0])
     if shape is None and is_small(graph, evaluation):
         return
     outputs = max(1, len(evaluation.epilogue) if evaluation.specs else len(evaluation.body))

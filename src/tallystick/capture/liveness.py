@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tallystick.capture.evaluation import Inliner, NotFusable
 from tallystick.capture.graph import Flat, Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.inlining import Inliner, NotFusable
 from tallystick.capture.kernel_builder import check_operands
 from tallystick.spec.instructions import SOURCES, Op
 

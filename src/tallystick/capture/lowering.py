@@ -11,7 +11,6 @@ from torch import fx
 
 from tallystick.capture.context import Lowering, single_axes
 from tallystick.capture.dtypes import storage_dtype
-from tallystick.capture.evaluation import NotFusable
 from tallystick.capture.fusion import fuse
 from tallystick.capture.graph import Flat, Input, Node, Scatter, TensorGraph
 from tallystick.capture.kernel_builder import build_kernel
@@ -167,12 +166,7 @@ def can_have_shape(
             base = tensors.nodes[number]
             base = tensors.nodes[base.kind.node] if isinstance(base.kind, Flat) else base
             return isinstance(base.kind, Input) and inputs[base.kind.value] == type
-    plan = Plan(tensors, {node.number: type.shape}, frozenset(cheap), cheap)
-    try:
-        plan.add([node])
-    except NotFusable:
-        return False
-    return True
+    return Plan(tensors, {node.number: type.shape}, frozenset(), cheap - {node.number}).fits_alone(node)
 
 
 def copy_of(

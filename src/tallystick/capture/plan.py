@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from tallystick.capture.axes import Axes
 from tallystick.capture.broadcast import refine
 from tallystick.capture.cost import evaluation_cost
-from tallystick.capture.evaluation import Evaluation, NotFusable, evaluate_fold, evaluate_map, evaluate_scatter
+from tallystick.capture.evaluation import Evaluation, evaluate_fold, evaluate_map, evaluate_scatter
 from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.inlining import NotFusable
 from tallystick.capture.kernel_builder import check_evaluation
+from tallystick.errors import CaptureError
 from tallystick.spec import limits
 
 
@@ -21,7 +23,8 @@ class Cluster:
     """Nodes computed by one kernel.
 
     ``members`` are the maps and fold results at the kernel's points. ``outputs`` are those others need from memory.
-    ``shape`` is the shape its outputs must have, if one of them is a state slot's next value.
+    ``shape`` is the shape its outputs must have, if one of them is a state slot's next value. A ``linear`` kernel has
+    one output axis and finds all indices by arithmetic: the way out where there would be too many axes.
     """
 
     number: int
@@ -31,6 +34,7 @@ class Cluster:
     specs: tuple[FoldSpec, ...] = ()
     scatter: int | None = None
     shape: tuple[int, ...] | None = None
+    linear: bool = False
     outputs: tuple[int, ...] = ()
     evaluation: Evaluation | None = None
     cost: float = 0.0
@@ -76,8 +80,49 @@ class Plan:
     _touched: set[int] = field(default_factory=set)  # clusters whose nodes lost or gained a reader
 
     # MAKING CLUSTERS
-    def add(self, nodes: Iterable[Node]) -> None:
-        """One cluster for every node that is computed and not inlined; one for all results of a reduction."""
+    def add(self, nodes: Sequence[Node]) -> None:
+        """One cluster for every node that is computed and not inlined; one for all results of a reduction.
+
+        Raises: CaptureError for a node that is beyond the limits even alone.
+        """
+        linear: set[int] = set()
+        evaluated = self._evaluated_alone(nodes, linear)
+        while evaluated is None:
+            evaluated = self._evaluated_alone(nodes, linear)
+        for cluster, _ in evaluated:
+            self.clusters[cluster.number] = cluster
+            for number in cluster.members:
+                self.owner[number] = cluster
+        for cluster, evaluation in evaluated:
+            self._commit_evaluation(cluster, evaluation)
+        self._touched.update(self.clusters)
+        self.settle()
+
+    def _evaluated_alone(self, nodes: Sequence[Node], linear: set[int]) -> list[tuple[Cluster, Evaluation]] | None:
+        """Every cluster of one node with its code; None if one was too large and has been relieved."""
+        evaluated: list[tuple[Cluster, Evaluation]] = []
+        for cluster in self._alone(nodes):
+            cluster.linear = cluster.number in linear
+            if cluster.linear:
+                cluster.out_extents = (prod(cluster.out_extents),)
+                cluster.reduce_extents = (prod(cluster.reduce_extents),) if cluster.specs else ()
+            try:
+                evaluated.append((cluster, self.evaluate(cluster, cluster.outputs, self.inlined)))
+            except NotFusable as problem:
+                self._relieve(cluster, linear, problem)
+                return None
+        return evaluated
+
+    def fits_alone(self, node: Node) -> bool:
+        """Whether a kernel of this node alone is within the limits and can have the shape that is asked for."""
+        (cluster,) = self._alone([node])
+        try:
+            self.evaluate(cluster, cluster.outputs, self.inlined)
+        except NotFusable:
+            return False
+        return True
+
+    def _alone(self, nodes: Sequence[Node]) -> list[Cluster]:
         by_spec: dict[int, list[int]] = {}
         found: list[Cluster] = []
         for node in nodes:
@@ -93,16 +138,22 @@ class Plan:
             assert isinstance(kind, Fold), "grouped by reduction"
             spec = kind.spec
             found.append(Cluster(numbers[0], frozenset(numbers), spec.out_extents, spec.reduce_extents, specs=(spec,)))
-        for cluster in sorted(found, key=lambda cluster: cluster.number):
-            cluster.shape = self._shape(cluster.members)
-            self.clusters[cluster.number] = cluster
-            for number in cluster.members:
-                self.owner[number] = cluster
-        for cluster in self.clusters.values():
+        for cluster in found:
             cluster.outputs = tuple(sorted(cluster.members))
-            self._commit_evaluation(cluster, self.evaluate(cluster, cluster.outputs, self.inlined))
-        self._touched.update(self.clusters)
-        self.settle()
+            cluster.shape = self._shape(cluster.members)
+        return sorted(found, key=lambda cluster: cluster.number)
+
+    def _relieve(self, cluster: Cluster, linear: set[int], problem: NotFusable) -> None:
+        """Make a kernel smaller that is too large alone: store what is inlined in it, then count on one axis."""
+        nodes = [self.graph.nodes[number] for number in cluster.members]
+        inlined = {read.node for node in nodes for read in self.graph.reads(node)} & self.inlined
+        if inlined:
+            self.inlined -= inlined
+        elif cluster.scatter is None and cluster.number not in linear:
+            linear.add(cluster.number)
+        else:
+            where = " | ".join(nodes[0].sources) or "an unknown line"
+            raise CaptureError(f"{where}\n  is too large for one kernel ({problem}); write it as several steps")
 
     def _shape(self, members: Collection[int]) -> tuple[int, ...] | None:
         shapes = {self.forced[number] for number in sorted(members) if self.forced.get(number) is not None}
@@ -121,11 +172,18 @@ class Plan:
             evaluation = evaluate_scatter(graph, graph.nodes[cluster.scatter], inlined)
         elif cluster.specs:
             evaluation = evaluate_fold(
-                graph, cluster.specs, nodes, cluster.members, cluster.out_extents, cluster.reduce_extents, inlined
+                graph,
+                cluster.specs,
+                nodes,
+                cluster.members,
+                cluster.out_extents,
+                cluster.reduce_extents,
+                inlined,
+                cluster.linear,
             )
         else:
-            evaluation = evaluate_map(graph, nodes, cluster.members, cluster.out_extents, inlined)
-        check_evaluation(graph, evaluation, cluster.shape)
+            evaluation = evaluate_map(graph, nodes, cluster.members, cluster.out_extents, inlined, cluster.linear)
+        check_evaluation(graph, evaluation, cluster.shape, cluster.linear)
         return evaluation
 
     def cost_of(self, evaluation: Evaluation, outputs: Sequence[int]) -> float:
@@ -255,7 +313,7 @@ class Plan:
         cluster.cost = self.cost_of(cluster.evaluation, cluster.outputs)
         return cluster
 
-    def replace(self, a: Cluster, b: Cluster, merged: Cluster) -> None:
+    def commit(self, a: Cluster, b: Cluster, merged: Cluster) -> None:
         """Commit a merge."""
         evaluation = merged.evaluation
         assert evaluation is not None, "a merged cluster is evaluated"
@@ -315,17 +373,8 @@ class Plan:
             outputs = tuple(n for n in sorted(wanted) if n != number)
             if outputs == (trial[owner][0] if owner in trial else cluster.outputs) or not outputs:
                 continue
-            members = cluster.members - {number}
-            changed_cluster = Cluster(
-                owner,
-                members,
-                cluster.out_extents,
-                cluster.reduce_extents,
-                cluster.specs,
-                cluster.scatter,
-                cluster.shape,
-            )
-            evaluation = self.evaluate(changed_cluster, outputs, inlined)
+            rest = replace(cluster, members=cluster.members - {number})
+            evaluation = self.evaluate(rest, outputs, inlined)
             trial[owner] = (outputs, evaluation, self.cost_of(evaluation, outputs))
         return trial
 
