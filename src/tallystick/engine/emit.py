@@ -21,7 +21,7 @@ from tallystick.engine.words import (
     NEVER,
     SIGN,
     Converter,
-    Literal,
+    LaneNumbers,
     Word,
     common_nan,
     constant_word,
@@ -220,7 +220,4 @@ def float_accumulator(value: ir.Value) -> Word:
 
 def iota(lanes: int, type: ir.IntType = I32) -> ir.Constant:
     """0, 1, 2, ... in the lanes."""
-    if lanes == 1:
-        return splat_constant(type, 0)
-    numbers = ", ".join(f"{type} {lane}" for lane in range(lanes))
-    return Literal(ir.VectorType(type, lanes), f"<{numbers}>")
+    return splat_constant(type, 0) if lanes == 1 else LaneNumbers(range(lanes), type)

@@ -16,9 +16,11 @@ from tallystick.engine.words import (
     I1,
     I32,
     I64,
+    LaneNumbers,
     Literal,
     Word,
     constant_word,
+    lane_numbers,
     lanes_of,
     splat_constant,
     vector,
@@ -40,6 +42,11 @@ class Located:
     @property
     def contiguous(self) -> bool:
         return self.place.step == 1 and self.place.wide is None
+
+
+def _is_near(offsets: Sequence[int]) -> bool:
+    """Whether two vectors hold everything from the first to the last of the elements."""
+    return max(offsets) - min(offsets) < 2 * len(offsets)
 
 
 class MemoryAccess:
@@ -163,6 +170,8 @@ class MemoryAccess:
         if mask is None or hardware:
             tensor = self._element(tensor, dtype, located.place.scalar)
             offsets = lane_offsets(builder, located.place, lanes)
+            if mask is None and dtype.size == 4 and isinstance(offsets, LaneNumbers) and _is_near(offsets.numbers):
+                return storage.widen(self.emitter, dtype, self._load_window(dtype, tensor, offsets.numbers))
         else:  # one by one: lanes that must not read elsewhere read element 0
             exact = whole(builder, located.place, lanes, self.emitter.broadcast(located.place.scalar, lanes))
             offsets = builder.select(mask, exact, splat_constant(I64, 0, lanes))
@@ -172,6 +181,22 @@ class MemoryAccess:
         pointers = self._elements(tensor, dtype, offsets)
         name = f"llvm.masked.gather.v{lanes}{type_name(storage.MEMORY_TYPE[dtype])}.v{lanes}p0"
         return storage.widen(self.emitter, dtype, self._masked_read(name, pointers, mask, dtype))
+
+    def _load_window(self, dtype: DType, tensor: ir.Value, offsets: Sequence[int]) -> ir.Value:
+        """Elements near each other: what lies between the first and the last, in two loads, then put in their lanes.
+
+        Nothing outside is read: the loads overlap if the window is not twice a power of two.
+        """
+        builder, lanes, first = self.builder, len(offsets), min(offsets)
+        width = max(offsets) - first + 1
+        size = min(1 << (width.bit_length() - 1), lanes)
+        low = self._read(self._element(tensor, dtype, i64(first)), dtype, size)
+        second = width - size  # where in the window the second load begins
+        high = self._read(self._element(tensor, dtype, i64(first + second)), dtype, size) if second else low
+        places = [offset - first for offset in offsets]
+        return builder.shuffle_vector(
+            low, high, lane_numbers(tuple(p if p < size else p - second + size for p in places))
+        )
 
     def _or_fill(self, is_open: ir.Value, word: Word, fill: int) -> Word:
         lanes = max(lanes_of(is_open), lanes_of(word.value))

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
-from tallystick.engine.emit import iota
 from tallystick.engine.loops import i64
-from tallystick.engine.words import I32, I64, Literal, lanes_of, splat_constant, vector
+from tallystick.engine.words import I32, I64, LaneNumbers, lanes_of, splat_constant, vector
 
 
 @dataclass(frozen=True, slots=True)
 class AxisIndex:
     """The index of one axis in every lane: ``scalar + lane`` if ``linear``, else ``scalar``; or ``wide`` as given.
 
-    ``scalar`` is an i64, ``wide`` a vector of i32.
+    ``scalar`` is an i64, ``wide`` a vector of i32, `LaneNumbers` where known.
     """
 
     scalar: ir.Value | None = None
@@ -83,6 +82,7 @@ def affine(builder: ir.IRBuilder, base: int, strides: Sequence[int], point: Poin
             step = factor
             for axis in point.flat.axes:
                 strides[axis] = 0
+    known = [0] * point.lanes  # what lanes add, as far as it is known now
     farthest = sum(abs(stride) * (extent - 1) for stride, extent in zip(strides, extents, strict=True))
     element = I32 if farthest < 1 << 31 else I64
     wide: ir.Value | None = None
@@ -93,11 +93,26 @@ def affine(builder: ir.IRBuilder, base: int, strides: Sequence[int], point: Poin
             scalar = add(builder, scalar, times(builder, axis.scalar, stride))
         if axis.linear:
             step += stride
-        if axis.wide is not None:
+        if isinstance(axis.wide, LaneNumbers):
+            known = [number + stride * index for number, index in zip(known, axis.wide.numbers, strict=True)]
+        elif axis.wide is not None:
             index = axis.wide if element == I32 else builder.zext(axis.wide, vector(I64, point.lanes))
             part = builder.mul(index, splat_constant(element, stride, point.lanes)) if stride != 1 else index
             wide = part if wide is None else builder.add(wide, part)
-    return Affine(scalar, step, wide)
+    return _with_known(builder, Affine(scalar, step, wide), known)
+
+
+def _with_known(builder: ir.IRBuilder, value: Affine, known: list[int]) -> Affine:
+    """An affine expression and numbers known for each lane together: evenly spaced ones are a step."""
+    scalar = add(builder, value.scalar, i64(known[0]))
+    step = known[1] - known[0] if len(known) > 1 else 0
+    if known == [known[0] + lane * step for lane in range(len(known))]:
+        return Affine(scalar, value.step + step, value.wide)
+    rest = LaneNumbers([number - known[0] + lane * value.step for lane, number in enumerate(known)])
+    if value.wide is None:
+        return Affine(scalar, 0, rest)
+    wide = vector(max(rest.type.element, value.wide.type.element, key=lambda type: type.width), len(known))
+    return Affine(scalar, 0, builder.add(extended(builder, rest, wide), extended(builder, value.wide, wide)))
 
 
 def reach(base: int, strides: Sequence[int], point: Point, extents: Sequence[int]) -> tuple[int, int]:
@@ -137,24 +152,15 @@ def add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.add(a, b)
 
 
-def lane_multiples(step: int, lanes: int) -> ir.Constant:
-    """0, step, 2*step, ... in the lanes, as i32 where they fit, else i64."""
-    element = I32 if abs(step) * lanes < 1 << 31 else I64
-    if step == 1:
-        return iota(lanes, element)
-    numbers = ", ".join(f"{element} {step * lane}" for lane in range(lanes))
-    return Literal(ir.VectorType(element, lanes), f"<{numbers}>")
-
-
 def lane_offsets(builder: ir.IRBuilder, place: Affine, lanes: int) -> ir.Value:
     """What a varying affine expression adds to its scalar part in each lane: a vector of i32 or i64."""
+    steps = LaneNumbers([place.step * lane for lane in range(lanes)])
     if place.wide is None:
-        return lane_multiples(place.step, lanes)
+        return steps
     if place.step == 0:
         return place.wide
-    steps, wide = lane_multiples(place.step, lanes), place.wide
-    common = vector(max(steps.type.element, wide.type.element, key=lambda type: type.width), lanes)
-    return builder.add(extended(builder, steps, common), extended(builder, wide, common))
+    common = vector(max(steps.type.element, place.wide.type.element, key=lambda type: type.width), lanes)
+    return builder.add(extended(builder, steps, common), extended(builder, place.wide, common))
 
 
 def extended(builder: ir.IRBuilder, value: ir.Value, type: ir.Type) -> ir.Value:

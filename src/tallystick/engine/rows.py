@@ -15,9 +15,9 @@ from tallystick.engine.emit import iota
 from tallystick.engine.kernel_context import KernelContext
 from tallystick.engine.loops import Loop, i64, split_index
 from tallystick.engine.nest import dense_strides
-from tallystick.engine.points import AxisIndex, Flat, Point
+from tallystick.engine.points import AxisIndex, Flat, Point, add
 from tallystick.engine.tuning import tail_by_mask
-from tallystick.engine.words import I32
+from tallystick.engine.words import I32, LaneNumbers
 from tallystick.spec.views import Guard
 
 Prepared = TypeVar("Prepared")
@@ -25,7 +25,8 @@ Prepared = TypeVar("Prepared")
 TASK_NS = 2000.0  # a task should not take much less than this
 TASKS = 256  # and there need not be more than these
 STRETCHES = 4  # pieces that a row may be cut into where guards open and close
-FLATTENED = 512  # points that axes too short for vectors are flattened to
+FLATTENED = 4  # vectors that axes too short for them are flattened to
+UNROLLED = 4  # vectors of a flattened row, whose addresses are then known in advance
 
 
 class Rows:
@@ -43,12 +44,17 @@ class Rows:
         rank = len(self.shape)
         self.row = max(rank - 1, 0)  # first axis of the row
         if vectors and rank and self.shape[-1] < context.target.lanes and prod(self.shape) < 1 << 31:
-            while self.row > 0 and prod(self.shape[self.row :]) < FLATTENED:
+            while self.row > 0 and not self._is_long_enough():
                 self.row -= 1
         self.extent = prod(self.shape[self.row :])
         self.axes = frozenset(range(self.row, rank))
         self._split_into_tasks(point_ns)
         self.stretches = self._stretches()
+
+    def _is_long_enough(self) -> bool:
+        """Whether the axes from the row's first on fill vectors well."""
+        points, lanes = prod(self.shape[self.row :]), self.context.target.lanes
+        return points >= FLATTENED * lanes or (points >= lanes and points % lanes == 0)
 
     def _split_into_tasks(self, point_ns: float) -> None:
         wanted = min(max(prod(self.shape) * point_ns / TASK_NS, 1), TASKS)
@@ -127,7 +133,10 @@ class Rows:
         builder = self.builder
         rest = extent % lanes
         at = start
-        if extent >= lanes:
+        if len(self.axes) > 1 and self.chunks == 1 and extent <= UNROLLED * lanes:
+            for number in range(0, extent - rest, lanes):
+                visit(self._at(point, i64(number), lanes))
+        elif extent >= lanes:
             whole = builder.sub(stop, i64(lanes - 1)) if rest else stop
             loop = Loop(builder, start, whole, lanes)
             visit(self._at(point, loop.index, lanes))
@@ -136,11 +145,12 @@ class Rows:
         if not rest:
             return
         if not tail_by_mask(self.context.nest, self.context.target):
+            at = at if self.chunks > 1 else add(builder, stop, i64(-rest))
             loop = Loop(builder, at, stop)
             visit(self._at(point, loop.index, 1))
             loop.close()
         elif self.chunks == 1:
-            visit(self._masked(point, builder.sub(stop, i64(rest)), lanes, rest, i64(rest)))
+            visit(self._masked(point, add(builder, stop, i64(-rest)), lanes, rest, i64(rest)))
         else:
             left = builder.sub(stop, at)
             with builder.if_then(builder.icmp_signed(">", left, i64(0))):
@@ -170,6 +180,15 @@ def openings(guard: Guard, axis: int) -> tuple[int, int]:
     return (guard.base - guard.limit) // -stride + 1, guard.base // -stride + 1
 
 
+def known_indices(first: int, lanes: int, shape: tuple[int, ...]) -> list[list[int]]:
+    """For each axis of a shape, the indices of so many row-major points from a number on."""
+    strides = dense_strides(shape)
+    return [
+        [(first + lane) // stride % extent for lane in range(lanes)]
+        for stride, extent in zip(strides, shape, strict=True)
+    ]
+
+
 def at_number(context: KernelContext, point: Point, axes: range, extents: tuple[int, ...], number: ir.Value) -> Point:
     """The point whose indices of some adjacent axes are those of a row-major number, the same in all lanes."""
     indices = split_index(context.builder, number, extents[axes.start : axes.stop])
@@ -191,6 +210,8 @@ def along(
     if shape and shape[-1] % lanes == 0:
         scalars = split_index(builder, number, shape)
         indices = [*(AxisIndex(scalar) for scalar in scalars[:-1]), AxisIndex(scalars[-1], linear=True)]
+    elif isinstance(number, ir.Constant):
+        indices = [AxisIndex(wide=LaneNumbers(index)) for index in known_indices(number.constant, lanes, shape)]
     else:
         numbers = context.emitter.broadcast(builder.trunc(number, I32), lanes)
         wide = split_index(builder, builder.add(numbers, iota(lanes)), shape)

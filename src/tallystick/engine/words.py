@@ -8,6 +8,7 @@ an integer instruction or in memory. A `Word` carries what that needs to know.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -47,6 +48,17 @@ class Literal(ir.FormattedConstant):
     def __init__(self, type: ir.Type, text: str) -> None:
         self.type = type
         self.constant = text
+
+
+class LaneNumbers(Literal):
+    """A vector of integers known now, one per lane."""
+
+    def __init__(self, numbers: Sequence[int], element: ir.IntType | None = None) -> None:
+        fits = all(-(1 << 31) <= number < 1 << 31 for number in numbers)
+        element = element or (I32 if fits else I64)
+        texts = ", ".join(f"{element} {number}" for number in numbers)
+        super().__init__(ir.VectorType(element, len(numbers)), f"<{texts}>")
+        self.numbers = tuple(numbers)
 
 
 def vector(element: ir.Type, lanes: int) -> ir.Type:
