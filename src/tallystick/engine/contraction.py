@@ -24,7 +24,8 @@ from tallystick.spec.tensors import DType
 from tallystick.spec.views import Guard, View
 
 FLOAT_DTYPES = frozenset({DType.F32, DType.BF16, DType.F16})
-REACH = 1 << 31  # lanes address and guard with signed 32-bit numbers
+REACH = 1 << 31  # lanes count, address and guard with signed 32-bit numbers
+LONGEST_CHAIN = 8192  # steps of a block, if there are several: a block is packed whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,8 @@ def match(nest: Nest) -> Contraction | None:
     steps = group([axis for axis in reduce_axes if nest.extents[axis] > 1])
     if only_x.size == 1 and only_y.size == 1:
         return None  # nothing is used twice
+    if LONGEST_CHAIN < fold.block < steps.size or max(only_x.size, only_y.size, steps.size) >= REACH:
+        return None
     if _contiguous_run(nest, only_x) > _contiguous_run(nest, only_y):
         slots, only_x, only_y = slots[::-1], only_y, only_x
     a = _operand(nest, slots[0], batch, only_x, steps)

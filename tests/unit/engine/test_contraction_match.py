@@ -107,6 +107,13 @@ def test_what_is_not_a_contraction(name: str) -> None:
     assert matched(kernel, (f32(5, 3), f32(3, 7))) is None
 
 
+def test_blocks_too_long_to_pack_are_not_a_contraction_unless_there_is_one() -> None:
+    views, types = matmul_views(5, 7, 30_000), (f32(5, 30_000), f32(30_000, 7))
+    assert matched(contraction((5, 7), (30_000,), views, 8192), types) is not None
+    assert matched(contraction((5, 7), (30_000,), views, 8193), types) is None
+    assert matched(contraction((5, 7), (30_000,), views, 1 << 20), types) is not None
+
+
 def test_integer_operands_are_not_a_contraction() -> None:
     types = (TensorType(DType.I32, (5, 3)), f32(3, 7))
     assert matched(PLAIN, types) is None
