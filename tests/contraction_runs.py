@@ -12,6 +12,7 @@ from llvmlite import ir
 
 from tallystick.engine.contraction import Contraction, match
 from tallystick.engine.contraction_kernel import emit_contraction
+from tallystick.engine.kernel_function import make_self_contained
 from tallystick.engine.machine_code import LoadedCode, compile_object
 from tallystick.engine.nest import make_nest
 from tallystick.engine.target import Target
@@ -132,6 +133,9 @@ def run_code(
     assert found is not None, "the kernel is a contraction"
     module = ir.Module()
     function = emit_contraction(module, "kernel", found, target)
+    for emitted in module.functions:
+        if emitted.blocks:
+            make_self_contained(emitted)
     code = LoadedCode(compile_object(str(module), target), target)
     outputs = [np.zeros(type.shape, NUMPY[type.dtype]) for type in kernel.output_types]
     shared, scratch = aligned(function.shared_bytes), aligned(function.scratch_bytes)

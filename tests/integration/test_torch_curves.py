@@ -86,6 +86,18 @@ def test_bias_corrections_of_early_steps() -> None:
         np.testing.assert_allclose(state[f"model.{name}"], value.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_moments_below_the_normal_numbers() -> None:
+    """Squares of tiny gradients are subnormal: whoever flushes them to zero divides by eps alone."""
+    parts = job_of("perceptron", AdamW(1e-2, eps=1e-21, weight_decay=0.0), 60)
+    job = parts | {"loss": lambda model, x, y: classify(model, x, y) * 1e-18}
+    state = run(job, 60)
+    moments = state["optimizer.exp_avg_sq.first.weight"]
+    assert (moments > 0).mean() > 0.5 and moments.max() < np.finfo(np.float32).tiny
+    theirs, _ = train_eagerly(**job)
+    assert theirs[-10:].mean() < 0.5 * theirs[:10].mean()
+    np.testing.assert_allclose(state["record.loss"], theirs, rtol=2e-2)
+
+
 def test_running_statistics_are_those_of_eager_pytorch() -> None:
     job = job_of("convolutions", MOMENTUM, 40)
     state = run(job, 40)
