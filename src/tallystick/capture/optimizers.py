@@ -8,6 +8,7 @@ PyTorch; ``update`` is handed tensors and uses only their methods.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 DecayRule = Callable[[str, Any], bool]
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What every optimizer has.
 
     ``schedule``   step -> factor on the learning rate (as ``LambdaLR``); None leaves it constant
@@ -54,19 +55,19 @@ class Optimizer:
         return [self.lr * factor for factor in evaluate(self.schedule, steps)]
 
     @property
+    @abstractmethod
     def slots(self) -> tuple[str, ...]:
         """Names of the tensors kept per parameter, each starting at zero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tables(self, rates: list[float]) -> dict[str, np.ndarray]:
         """Factors that depend on the step, one float32 per step, from every step's learning rate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(
         self, p: Tensor, grad: Tensor, slots: dict[str, Tensor], factors: dict[str, Tensor], decays: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One parameter and its slots after a step. ``factors`` holds this step's element of every table."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

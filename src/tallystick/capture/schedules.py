@@ -7,6 +7,7 @@ are dataclasses, so that they print as what they are. No PyTorch is needed.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ Schedule = Callable[[int], float]
 
 
 @dataclass(frozen=True)
-class _Warmup:
+class _Warmup(ABC):
     """A linear rise over the first ``warmup`` steps, then a decay to ``floor`` that is reached after ``steps``."""
 
     steps: int
@@ -35,9 +36,9 @@ class _Warmup:
         progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
         return self.floor + (1.0 - self.floor) * self.decay(progress)
 
+    @abstractmethod
     def decay(self, progress: float) -> float:
         """From 1 at progress 0 to 0 at progress 1."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
