@@ -56,7 +56,7 @@ def read_share(text: str) -> float:
     except ValueError:
         raise JobError(f"--sample {text}: give a percentage such as 5% or a share such as 0.05") from None
     if not 0 < share <= 1:
-        percent = f"; for {text} percent write {text}%" if 1 < share <= 100 else ""
+        percent = f"; for {text} percent write {text}%" if 1 < share <= 100 and not text.endswith("%") else ""
         raise JobError(f"--sample {text}: give more than 0% and at most 100%{percent}")
     return share
 
