@@ -18,7 +18,12 @@ ALLOWED = {
     "llvmlite": {"engine"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "eth_account": {"job"},
+    "eth_account": {"job", "chain"},
+    "eth_abi": {"chain"},
+    "web3": {"chain"},
+    "vyper": {"chain"},
+    "eth": {"chain"},
+    "eth_tester": {"chain"},
     "numpy": {"ir", "commitment", "store", "capture", "engine", "job"},
 }
 """Outside packages with the layers that may import them."""
