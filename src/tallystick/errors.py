@@ -5,7 +5,10 @@
     │   ├── DecodingError        bytes are not a canonical program (names the field and the offset)
     │   ├── IntegrityError       stored or received bytes do not match their digest
     │   ├── ReceiptError         a receipt is malformed, or its signature does not hold
-    │   └── VerificationFailed   re-execution disagrees with a claim (says where)
+    │   ├── ContractReverted     a contract refused a call (its reason, as the contract gave it)
+    │   ├── ChainError           a chain does not answer, or does not take a transaction (says what to do)
+    │   ├── VerificationFailed   re-execution disagrees with a claim (says where)
+    │   └── IllegalMove          a move of a dispute that its rules refuse (gives the referee's reason)
     └── UsageError (ValueError)  the caller's mistake; the message says how to mend it
         ├── ProgramError         a program breaks a rule of the IR (names kernel and field)
         ├── CaptureError         PyTorch code that cannot be lowered (names operator and source line)
@@ -44,8 +47,35 @@ class ReceiptError(ProtocolError):
     """A receipt that is malformed or whose signature does not hold."""
 
 
+class ContractReverted(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+    """A contract refused a call, and nothing changed."""
+
+    def __init__(self, call: str, reason: str) -> None:
+        super().__init__(f"{call} reverted: {reason or 'no reason given (out of gas, perhaps)'}")
+        self.call = call
+        self.reason = reason
+
+
+class ChainError(ProtocolError):
+    """A chain that does not answer, or does not take a transaction. `transaction` is the hash of one that was sent and
+    may yet be included.
+    """
+
+    def __init__(self, message: str, transaction: str | None = None) -> None:
+        super().__init__(message)
+        self.transaction = transaction
+
+
 class VerificationFailed(ProtocolError):  # noqa: N818 - an outcome, not a mistake
     """Re-execution disagrees with a claim."""
+
+
+class IllegalMove(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+    """A move that the rules of a dispute refuse. ``reason`` is the word of the referee contract."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the referee refuses this move: {reason}")
+        self.reason = reason
 
 
 class UsageError(TallystickError, ValueError):
