@@ -10,14 +10,19 @@ The first byte of what is hashed separates the domains: ``00`` leaf and ``01`` n
     state root      Merkle root over the digests of the state slots, in order
     constants root  the same over the constants
     trace root      the same over all values of one step, in order of their numbers
+    slot leaf       leaf(tensor type + u32 number of the value it holds after a step) of a state slot,
+                    leaf(tensor type) of a constant
+    slots root      Merkle root over the slot leaves, state slots first, then constants
     kernel leaf     leaf(u32 number of its first output value + its canonical bytes)
     kernels root    Merkle root over the kernel leaves, in order
-    program root    sha256(03 + sha256(canonical bytes of the header) + kernels root)
+    program header  u16 version, u32 states, u32 constants, u32 values, u32 kernels, slots root, kernels root
+    program root    sha256(03 + program header)
     manifest id     sha256(04 + canonical bytes of the manifest)
+    words digest    sha256(05 + words as u32), of the accumulators between two scalar steps
 
 A kernel leaf carries the number of its first output, so that one leaf and its path show which kernel made a value. The
-header enters as a digest, so that an opening of one kernel need not carry it; it starts with ``TALY``, which keeps its
-own hash apart from every domain.
+program header is short and of one length, so that a referee can be shown the counts of a program of any size, and one
+slot or one kernel of it, for the price of a path.
 """
 
 from __future__ import annotations
@@ -26,14 +31,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from tallystick.spec.encoding import encode_header, encode_kernel, encode_tensor_type
-from tallystick.spec.merkle import depth, leaf, merkle_root, path, root_of_path
+from tallystick.spec.encoding import VERSION, encode_kernel, encode_tensor_type
+from tallystick.spec.merkle import depth, leaf, merkle_root, path, root_of_path, verify
 from tallystick.spec.programs import Program
 from tallystick.spec.tensors import TensorType
 
 TENSOR = b"\x02"
 PROGRAM = b"\x03"
 MANIFEST = b"\x04"
+WORDS = b"\x05"
 CHUNK = 1024  # bytes
 
 
@@ -88,6 +94,52 @@ def trace_root(digests: Sequence[bytes]) -> bytes:
 # PROGRAMS AND MANIFESTS
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramHeader:
+    """What a program's root is the hash of: how many there are of everything, and the roots over slots and kernels."""
+
+    states: int
+    constants: int
+    values: int
+    kernels: int
+    slots_root: bytes
+    kernels_root: bytes
+
+    def encode(self) -> bytes:
+        counts = (self.states, self.constants, self.values, self.kernels)
+        numbers = b"".join(count.to_bytes(4, "little") for count in counts)
+        return VERSION.to_bytes(2, "little") + numbers + self.slots_root + self.kernels_root
+
+    @property
+    def root(self) -> bytes:
+        """The program root."""
+        return sha256(PROGRAM + self.encode()).digest()
+
+
+def program_header(program: Program) -> ProgramHeader:
+    """The header of a program."""
+    return ProgramHeader(
+        states=len(program.states),
+        constants=len(program.constants),
+        values=len(program.value_types),
+        kernels=len(program.kernels),
+        slots_root=merkle_root([leaf(slot) for slot in slot_records(program)]),
+        kernels_root=merkle_root(kernel_leaves(program)),
+    )
+
+
+def program_root(program: Program) -> bytes:
+    """The root that names a program."""
+    return program_header(program).root
+
+
+def slot_records(program: Program) -> list[bytes]:
+    """What the slot leaves are the leaves of: state slots, then constants."""
+    states = zip(program.states, program.next_state, strict=True)
+    records = [encode_tensor_type(type) + value.to_bytes(4, "little") for type, value in states]
+    return records + [encode_tensor_type(type) for type in program.constants]
+
+
 def kernel_leaf(first_value: int, kernel_bytes: bytes) -> bytes:
     """The leaf of a kernel whose first output has number ``first_value``."""
     return leaf(first_value.to_bytes(4, "little") + kernel_bytes)
@@ -103,19 +155,14 @@ def kernel_leaves(program: Program) -> list[bytes]:
     return leaves
 
 
-def program_root(program: Program) -> bytes:
-    """The root that names a program."""
-    return program_root_of(sha256(encode_header(program)).digest(), merkle_root(kernel_leaves(program)))
-
-
-def program_root_of(header_digest: bytes, kernels_root: bytes) -> bytes:
-    """A program's root from the digest of its header and the root of its kernels."""
-    return sha256(PROGRAM + header_digest + kernels_root).digest()
-
-
 def manifest_id(canonical: bytes) -> bytes:
     """The name of a job: the hash of its manifest's canonical bytes."""
     return sha256(MANIFEST + canonical).digest()
+
+
+def words_digest(words: Sequence[int]) -> bytes:
+    """The digest of accumulators, or of the one word that holds the bits of an element."""
+    return sha256(WORDS + b"".join(word.to_bytes(4, "little") for word in words)).digest()
 
 
 # OPENINGS
@@ -150,13 +197,12 @@ def verify_chunk(digest: bytes, type: TensorType, opening: ChunkOpening) -> bool
 
 @dataclass(frozen=True, slots=True)
 class KernelOpening:
-    """One kernel of a program with its way to the program's root."""
+    """One kernel of a program with its way to the kernels root."""
 
     number: int
     first_value: int
     kernel_bytes: bytes
     siblings: tuple[bytes, ...]
-    header_digest: bytes
 
 
 def open_kernel(program: Program, number: int) -> KernelOpening:
@@ -164,14 +210,33 @@ def open_kernel(program: Program, number: int) -> KernelOpening:
     before = program.kernels[:number]
     first_value = len(program.states) + len(program.constants) + sum(len(kernel.outputs) for kernel in before)
     siblings = tuple(path(kernel_leaves(program), number))
-    header_digest = sha256(encode_header(program)).digest()
-    return KernelOpening(number, first_value, encode_kernel(program.kernels[number]), siblings, header_digest)
+    return KernelOpening(number, first_value, encode_kernel(program.kernels[number]), siblings)
 
 
-def verify_kernel(root: bytes, count: int, opening: KernelOpening) -> bool:
-    """Whether an opening shows a kernel of the program of ``count`` kernels with this root."""
-    if not 0 <= opening.number < count or len(opening.siblings) != depth(count):
-        return False
+def verify_kernel(header: ProgramHeader, opening: KernelOpening) -> bool:
+    """Whether an opening shows a kernel of the program with this header."""
     digest = kernel_leaf(opening.first_value, opening.kernel_bytes)
-    kernels_root = root_of_path(digest, opening.number, opening.siblings)
-    return program_root_of(opening.header_digest, kernels_root) == root
+    return verify(header.kernels_root, header.kernels, opening.number, digest, opening.siblings)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOpening:
+    """One state slot of a program with its way to the slots root: its type and the value it holds after a step."""
+
+    slot: int
+    type_bytes: bytes
+    next_value: int
+    siblings: tuple[bytes, ...]
+
+
+def open_slot(program: Program, slot: int) -> SlotOpening:
+    """State slot ``slot`` of a program, and what proves it."""
+    siblings = tuple(path([leaf(record) for record in slot_records(program)], slot))
+    return SlotOpening(slot, encode_tensor_type(program.states[slot]), program.next_state[slot], siblings)
+
+
+def verify_slot(header: ProgramHeader, opening: SlotOpening) -> bool:
+    """Whether an opening shows a state slot of the program with this header."""
+    digest = leaf(opening.type_bytes + opening.next_value.to_bytes(4, "little"))
+    slots = header.states + header.constants
+    return opening.slot < header.states and verify(header.slots_root, slots, opening.slot, digest, opening.siblings)

@@ -9,7 +9,8 @@ import pytest
 
 import sample_programs
 from tallystick.spec import digests, merkle
-from tallystick.spec.encoding import encode_header, encode_kernel
+from tallystick.spec.encoding import encode_kernel, encode_tensor_type
+from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
 
 TYPE = TensorType(DType.F32, (2, 300))
@@ -56,9 +57,11 @@ def test_roots_keep_the_order_of_slots() -> None:
 
 def test_program_root_is_its_definition() -> None:
     program = sample_programs.MATMUL
-    leaf = sha256(b"\x00" + (2).to_bytes(4, "little") + encode_kernel(program.kernels[0])).digest()
-    header = sha256(encode_header(program)).digest()
-    assert digests.program_root(program) == sha256(b"\x03" + header + leaf).digest()
+    kernels = merkle.leaf((2).to_bytes(4, "little") + encode_kernel(program.kernels[0]))
+    state = merkle.leaf(encode_tensor_type(program.states[0]) + program.next_state[0].to_bytes(4, "little"))
+    slots = merkle.node(state, merkle.leaf(encode_tensor_type(program.constants[0])))
+    counts = b"".join(count.to_bytes(4, "little") for count in (1, 1, 3, 1))
+    assert digests.program_root(program) == sha256(b"\x03\x02\x00" + counts + slots + kernels).digest()
 
 
 def test_program_root_depends_on_every_part() -> None:
@@ -75,10 +78,10 @@ def test_program_root_depends_on_every_part() -> None:
 
 
 PINNED = {
-    "matmul": "a803d0d80e868fbd",
-    "convolution": "a736924e099532ad",
-    "cumulative sum": "6bdd959a307f2f9a",
-    "embedding gradient": "f6ed80dead003813",
+    "matmul": "3a2967978f130c99",
+    "convolution": "1727b7cae02bc28b",
+    "cumulative sum": "4d754d2440f5cdee",
+    "embedding gradient": "5dcf2f1502275853",
 }
 
 
@@ -110,20 +113,35 @@ def test_a_chunk_past_the_end_does_not_open() -> None:
     assert not digests.verify_chunk(digests.tensor_digest(TYPE, DATA), TYPE, past)
 
 
-def test_kernels_open_into_the_program_root() -> None:
+def test_kernels_open_into_the_program_header() -> None:
     kernel = sample_programs.matmul(3, 3, 3)
     program = replace(sample_programs.MATMUL, kernels=(kernel, kernel, replace(kernel, outputs=(DType.BF16,))))
-    root = digests.program_root(program)
+    header = digests.program_header(program)
+    assert header.root == digests.program_root(program)
     for number in range(3):
         opening = digests.open_kernel(program, number)
         assert opening.first_value == 2 + number
-        assert digests.verify_kernel(root, 3, opening)
-        assert not digests.verify_kernel(root, 3, replace(opening, first_value=opening.first_value + 1))
-        assert not digests.verify_kernel(root, 3, replace(opening, number=(number + 1) % 3))
-        assert not digests.verify_kernel(root, 3, replace(opening, number=4))
-        assert not digests.verify_kernel(root, 3, replace(opening, kernel_bytes=opening.kernel_bytes + b"\0"))
-        assert not digests.verify_kernel(root, 3, replace(opening, header_digest=bytes(32)))
-        assert not digests.verify_kernel(root, 2, opening)
+        assert digests.verify_kernel(header, opening)
+        assert not digests.verify_kernel(header, replace(opening, first_value=opening.first_value + 1))
+        assert not digests.verify_kernel(header, replace(opening, number=(number + 1) % 3))
+        assert not digests.verify_kernel(header, replace(opening, number=4))
+        assert not digests.verify_kernel(header, replace(opening, kernel_bytes=opening.kernel_bytes + b"\0"))
+        assert not digests.verify_kernel(replace(header, kernels_root=bytes(32)), opening)
+        assert not digests.verify_kernel(replace(header, kernels=2), opening)
+
+
+def test_slots_open_into_the_program_header() -> None:
+    type = sample_programs.f32(3)
+    program = Program((type, type, type), (type,), (), (1, 2, 0))
+    header = digests.program_header(program)
+    for slot in range(3):
+        opening = digests.open_slot(program, slot)
+        assert opening.next_value == program.next_state[slot]
+        assert digests.verify_slot(header, opening)
+        assert not digests.verify_slot(header, replace(opening, next_value=3))
+        assert not digests.verify_slot(header, replace(opening, slot=(slot + 1) % 3))
+        assert not digests.verify_slot(header, replace(opening, type_bytes=opening.type_bytes + b"\0"))
+        assert not digests.verify_slot(replace(header, slots_root=bytes(32)), opening)
 
 
 def test_manifest_id_is_domain_separated() -> None:

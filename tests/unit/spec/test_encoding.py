@@ -38,7 +38,7 @@ def test_bytes_are_what_the_layout_says() -> None:
         b"\x00\xdd\xcc\xbb\xaa" + b"\x02\x00\x00\x00\x00",
     ]
     assert encode_kernel(COPY) == b"".join(kernel)
-    header = b"TALY\x01\x00" + b"\x01\0\0\0" * 3 + b"\x01\x01\x02" + bytes(7) + b"\x03\x00" + b"\x02\0\0\0"
+    header = b"TALY\x02\x00" + b"\x01\0\0\0" * 3 + b"\x01\x01\x02" + bytes(7) + b"\x03\x00" + b"\x02\0\0\0"
     length = len(encode_kernel(COPY)).to_bytes(2, "little")
     assert encode_program(PROGRAM) == header + length + encode_kernel(COPY)
 
@@ -75,7 +75,7 @@ def patched(at: int, *values: int) -> bytes:
 REFUSED: list[tuple[str, bytes, str, int]] = [
     ("nothing at all", b"", "magic", 0),
     ("another file", b"PK\x03\x04" + bytes(40), "magic", 0),
-    ("a later version", patched(4, 2), "version", 4),
+    ("a later version", patched(4, 3), "version", 4),
     ("more slots than bytes", patched(6, 0xFF, 0xFF), "states", 6),
     ("more slots than allowed", patched(6, 0xFF, 0xFF, 0xFF, 0xFF), "states", 6),
     ("more constants than bytes", patched(10, 0xFF), "constants", 10),

@@ -8,7 +8,7 @@ All fields have fixed widths and are little-endian; ``i`` is two's complement. `
         kernel record    [kernels]  u16 length, then the kernel in that many bytes
     header
         magic            4 bytes    "TALY"
-        version          u16        1
+        version          u16        2
         states           u32
         constants        u32
         kernels          u32
@@ -73,8 +73,10 @@ lengths, so that a program can be read kernel by kernel.
 
 from tallystick.spec.encoding.decoder import decode_kernel, decode_program
 from tallystick.spec.encoding.encoder import encode_header, encode_kernel, encode_program, encode_tensor_type
+from tallystick.spec.encoding.layout import VERSION
 
 __all__ = [
+    "VERSION",
     "decode_kernel",
     "decode_program",
     "encode_header",

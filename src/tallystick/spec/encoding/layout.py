@@ -7,7 +7,7 @@ from enum import IntEnum
 from tallystick.spec.instructions import Op
 
 MAGIC = b"TALY"
-VERSION = 1
+VERSION = 2
 INSTRUCTION = 5  # bytes
 
 IMMEDIATES = frozenset({Op.CONST, Op.INDEX, Op.LOAD, Op.ACC})
