@@ -29,12 +29,15 @@ state machine; ``referee`` adds who is who, clocks and bonds.
 
 from __future__ import annotations
 
+from math import prod
+
 from tallystick.errors import DecodingError, IllegalMove
 from tallystick.spec.board import Claim, Game, Level, Phase, Side, Tree
 from tallystick.spec.digests import CHUNK, chunk_count, kernel_leaf, tensor_digest_of_root, words_digest
 from tallystick.spec.encoding import decode_kernel
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.leaf import Trace, execute_leaf
+from tallystick.spec.limits import ELEMENTS
 from tallystick.spec.merkle import EMPTY, depth, leaf, merkle_root, root_of_path, verify
 from tallystick.spec.moves import (
     Execute,
@@ -338,9 +341,18 @@ def execute(game: Game, claim: Claim, move: Execute) -> None:
 
 def read_kernel(data: bytes) -> Kernel:
     try:
-        return decode_kernel(data)
+        kernel = decode_kernel(data)
     except DecodingError as error:
         raise IllegalMove("malformed kernel") from error
+    require(is_countable(kernel), "malformed kernel")
+    return kernel
+
+
+def is_countable(kernel: Kernel) -> bool:
+    """Whether a referee can count elements and scalar steps. Those of every verified kernel can be counted."""
+    shapes = [kernel.out_shape, kernel.reduce_shape, *(type.shape for type in kernel.output_types)]
+    rows = kernel.fold is None or not kernel.fold.scan or len(kernel.reduce_shape) == 1
+    return rows and all(prod(shape) <= ELEMENTS for shape in shapes)
 
 
 def decide(game: Game, defender_is_right: bool) -> None:
