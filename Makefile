@@ -6,10 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt tools/setup_venv.py
 RUNS ?= runs
+ANVIL_VERSION := 1.7.1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all check format bench exhaustive fuzz docs clean
+.PHONY: help setup demo test test-all check format bench exhaustive fuzz anvil docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,11 @@ exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs
 
 fuzz: $(VENV)/.dev  ## throw damaged programs at the decoder and the verifier
 	$(BIN)/python tests/fuzz/fuzz_decoder.py
+
+anvil:  ## install the development node that some tests talk to (needs npm; without it they are skipped)
+	@command -v npm >/dev/null || { echo "Anvil comes from npm, which is not installed: https://nodejs.org"; exit 2; }
+	npm install --prefix $(VENV)/anvil --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+		@foundry-rs/anvil@$(ANVIL_VERSION)
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -12,6 +12,9 @@ from hypothesis import settings
 settings.register_profile("tallystick", deadline=None)
 settings.load_profile("tallystick")
 
+# Tests that several files inherit; without this a failed assertion there would not say what it compared.
+pytest.register_assert_rewrite("chain_behaviour")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

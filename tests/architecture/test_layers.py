@@ -24,7 +24,7 @@ ALLOWED = {
     "vyper": {"chain"},
     "eth": {"chain"},
     "eth_tester": {"chain"},
-    "numpy": {"ir", "commitment", "store", "capture", "engine", "job"},
+    "numpy": {"ir", "commitment", "store", "capture", "engine", "dispute", "job"},
 }
 """Outside packages with the layers that may import them."""
 

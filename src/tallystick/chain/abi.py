@@ -163,6 +163,14 @@ class Interface:
             raise UsageError(f"{self.name} has no function {name!r}; it has {', '.join(sorted(self.functions))}")
         return next((each for each in found if len(each.inputs) == arguments), found[0])
 
+    def called(self, name: str, call_data: bytes) -> Function:
+        """Of the functions of this name the one that was called; one of them if none was.
+
+        Raises: UsageError if there is none.
+        """
+        first = self.function(name)
+        return next((each for each in self.functions[name] if each.selector == call_data[:4]), first)
+
     def event(self, name: str) -> EventType:
         """An event by name.
 

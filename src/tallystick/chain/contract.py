@@ -89,7 +89,8 @@ class Contract:
 
         Raises: ChainError if the transaction is unknown, or called something else.
         """
-        return self.interface.function(function).decode_arguments(self.node.call_data(transaction))
+        data = self.node.call_data(transaction)
+        return self.interface.called(function, data).decode_arguments(data)
 
     def receipt(self, raw: RawReceipt) -> Receipt:
         """A receipt with what this contract logged decoded."""
