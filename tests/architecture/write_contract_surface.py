@@ -1,4 +1,7 @@
-"""Write down what every contract offers, after a change that is meant: python tests/architecture/write_contract_surface.py"""
+"""Write down what every contract offers, after a change that is meant:
+
+python tests/architecture/write_contract_surface.py
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from typing import Any
 from tallystick.chain.abi import Address, Interface
 from tallystick.chain.artifact import Artifact
 from tallystick.chain.contract import Contract, send
-from tallystick.chain.embedded import EmbeddedNode
 from tallystick.chain.json_rpc import REQUEST_TIMEOUT_S, TRANSACTION_TIMEOUT_S, JsonRpcNode
 from tallystick.chain.node import Node
 from tallystick.chain.signers import KeySigner, Signer
@@ -30,6 +29,8 @@ class Chain:
     @classmethod
     def embedded(cls, accounts: int = 10) -> Chain:
         """A fresh chain in this process, with accounts that have ether."""
+        from tallystick.chain.embedded import EmbeddedNode  # an EVM takes a while to load
+
         return cls(EmbeddedNode(accounts))
 
     @classmethod

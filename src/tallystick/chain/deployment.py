@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tallystick.chain.abi import Address
 from tallystick.chain.compiler import compile_contract
@@ -15,8 +15,7 @@ from tallystick.chain.connection import Chain
 from tallystick.chain.contract import Contract
 from tallystick.errors import ChainError, UsageError
 
-_FORMAT = "tallystick deployment 1"
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_FORMAT: Literal["tallystick deployment 1"] = "tallystick deployment 1"
 _MOST_BYTES = 100_000
 
 
@@ -45,13 +44,10 @@ class Deployment:
 
     def save(self, path: Path) -> None:
         """Write it down as JSON."""
-        fields = {
-            "format": _FORMAT,
-            "chain_id": self.chain_id,
-            "first_block": self.first_block,
-            "addresses": dict(self.addresses),
-        }
-        path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        written = _File(
+            format=_FORMAT, chain_id=self.chain_id, first_block=self.first_block, addresses=dict(self.addresses)
+        )
+        path.write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Deployment:
@@ -61,26 +57,24 @@ class Deployment:
         """
         try:
             with path.open("rb") as file:
-                fields: Any = json.loads(file.read(_MOST_BYTES))
+                data = file.read(_MOST_BYTES)
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise UsageError(f"{path} is not JSON: {error}") from error
-        if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
-            raise UsageError(f"{path} is not a deployment: it does not say {_FORMAT!r}")
-        chain_id: Any = fields.get("chain_id")
-        first_block: Any = fields.get("first_block")
-        addresses: Any = fields.get("addresses")
-        if not _is_number(chain_id) or not _is_number(first_block):
-            raise UsageError(f"{path}: chain_id and first_block have to be numbers")
-        if not isinstance(addresses, dict) or not all(map(_is_address, addresses.values())):
-            raise UsageError(f"{path}: addresses have to be '0x' and 40 hex digits")
-        return cls(chain_id, first_block, addresses)
+        try:
+            read = _File.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the file"
+            raise UsageError(f"{path} is not a deployment: {place}: {first['msg']}") from None
+        return cls(read.chain_id, read.first_block, read.addresses)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+class _File(BaseModel):
+    """A deployment as it is stored."""
 
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-def _is_address(value: Any) -> bool:
-    return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
+    format: Literal["tallystick deployment 1"]
+    chain_id: Annotated[int, Field(ge=0)]
+    first_block: Annotated[int, Field(ge=0)]
+    addresses: dict[str, Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]]

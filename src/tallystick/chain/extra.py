@@ -16,7 +16,8 @@ class ChainExtra:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("tallystick"):
+        if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tallystick"):
+            package = error.name.partition(".")[0]
             raise UsageError(
-                f"Contracts and chains need {error.name}, which is not installed: pip install 'tallystick[chain]'"
+                f"Contracts and chains need {package}, which is not installed: pip install 'tallystick[chain]'"
             ) from error
