@@ -8,7 +8,8 @@
     │   ├── ContractReverted     a contract refused a call (its reason, as the contract gave it)
     │   ├── ChainError           a chain does not answer, or does not take a transaction (says what to do)
     │   ├── VerificationFailed   re-execution disagrees with a claim (says where)
-    │   └── IllegalMove          a move of a dispute that its rules refuse (gives the referee's reason)
+    │   ├── IllegalMove          a move of a dispute that its rules refuse (gives the referee's reason)
+    │   └── CannotAnswer         a player of a dispute knows no move that could be right (says why)
     └── UsageError (ValueError)  the caller's mistake; the message says how to mend it
         ├── ProgramError         a program breaks a rule of the IR (names kernel and field)
         ├── CaptureError         PyTorch code that cannot be lowered (names operator and source line)
@@ -76,6 +77,10 @@ class IllegalMove(ProtocolError):  # noqa: N818 - an outcome, not a mistake
     def __init__(self, reason: str) -> None:
         super().__init__(f"the referee refuses this move: {reason}")
         self.reason = reason
+
+
+class CannotAnswer(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+    """A player has no move: what he stands for cannot be shown."""
 
 
 class UsageError(TallystickError, ValueError):

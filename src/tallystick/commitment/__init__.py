@@ -4,11 +4,13 @@ from tallystick.commitment.arrays import NUMPY_DTYPES, array_digest, check_array
 from tallystick.commitment.hasher import Hasher, HashlibHasher
 from tallystick.commitment.states import StateHasher
 from tallystick.commitment.tensors import TensorHasher, tree_root
+from tallystick.commitment.trees import MerkleTree
 
 __all__ = [
     "NUMPY_DTYPES",
     "Hasher",
     "HashlibHasher",
+    "MerkleTree",
     "StateHasher",
     "TensorHasher",
     "array_digest",

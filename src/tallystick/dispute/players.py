@@ -1,0 +1,168 @@
+"""The honest defender and the honest challenger. A liar is either of them over a computation that goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tallystick.dispute.answers import children_of, execute, packed, prove_input, prove_slot, tree_of
+from tallystick.dispute.arena import Standing
+from tallystick.dispute.replay import TraceProvider
+from tallystick.dispute.revealed_trace import RevealedTrace
+from tallystick.dispute.step_trace import StepTrace, maker_of
+from tallystick.errors import CannotAnswer
+from tallystick.spec.board import Game, Level, Phase, Side
+from tallystick.spec.digests import open_kernel, program_header
+from tallystick.spec.game import DIGEST, boundary, game_width, levels, parts
+from tallystick.spec.merkle import path
+from tallystick.spec.moves import (
+    Move,
+    PointChild,
+    PointElement,
+    PointGather,
+    PointInterval,
+    RevealChildren,
+    RevealChunk,
+    RevealInterval,
+    RevealTensor,
+    RevealTrace,
+)
+
+
+class Player:
+    """What both sides can do: prove, once the game has come down to something that can be proved.
+
+    ``fanout`` is the referee's. ``address`` is whom the referee knows the player as.
+    """
+
+    side = Side.NOBODY
+
+    def __init__(self, address: str, provider: TraceProvider, fanout: int) -> None:
+        self.address = address
+        self.provider = provider
+        self.fanout = fanout
+
+    def answer(self, standing: Standing) -> Move:
+        """The move to make where the game stands. Raises: CannotAnswer where this player knows of none."""
+        game = standing.dispute.game
+        trace = self.provider.step_trace(game.step)
+        match game.phase:
+            case Phase.PROVE_INPUT:
+                return prove_input(game, trace)
+            case Phase.PROVE_SLOT:
+                return prove_slot(game, trace)
+            case Phase.EXECUTE:
+                if game.value < len(trace.program.states) + len(trace.program.constants):
+                    raise CannotAnswer("the disputed value is not made by a kernel")
+                return execute(game, trace, RevealedTrace.of(standing, self.fanout))
+            case _:
+                raise CannotAnswer(f"there is nothing for the {self.side.name.lower()} to do")
+
+    def own_items(self, game: Game) -> list[bytes]:
+        """What this player has at the inner boundaries of the interval."""
+        numbers = [boundary(game, part, self.fanout) for part in range(1, parts(game, self.fanout))]
+        if game.level is Level.STEPS:
+            return self.provider.state_roots(numbers)
+        elements = self.provider.step_trace(game.step).accumulators(game.value, game.element)
+        return [packed(elements.at(number)) for number in numbers]
+
+
+class Defender(Player):
+    """Reveals what the referee asks for."""
+
+    side = Side.DEFENDER
+
+    def answer(self, standing: Standing) -> Move:
+        game = standing.dispute.game
+        match game.phase:
+            case Phase.REVEAL_INTERVAL:
+                return RevealInterval(b"".join(self.own_items(game)))
+            case Phase.REVEAL_TRACE:
+                return self.reveal_trace(self.provider.step_trace(game.step))
+            case Phase.REVEAL_CHILDREN:
+                tree = tree_of(game, self.provider.step_trace(game.step))
+                if game.height > tree.height or tree.node(game.height, game.index) != game.node:
+                    raise CannotAnswer("the tree under this node was never made")
+                return RevealChildren(children_of(tree, game.height, game.index, self.fanout))
+            case Phase.REVEAL_TENSOR:
+                return self.reveal_tensor(game, self.provider.step_trace(game.step))
+            case Phase.REVEAL_CHUNK:
+                return RevealChunk(self.provider.step_trace(game.step).tensor(game.value).chunk(game.index))
+            case _:
+                return super().answer(standing)
+
+    def reveal_trace(self, trace: StepTrace) -> RevealTrace:
+        tree = trace.trace
+        children = children_of(tree, tree.height, 0, self.fanout)
+        return RevealTrace(program_header(trace.program), tree.root, children)
+
+    def reveal_tensor(self, game: Game, trace: StepTrace) -> RevealTensor:
+        made = maker_of(trace.program, game.value)
+        opening = open_kernel(trace.program, made.number)
+        tree = trace.tensor(game.value).tree
+        return RevealTensor(
+            program_header(trace.program),
+            made.number,
+            made.first_value,
+            opening.kernel_bytes,
+            opening.siblings,
+            tree.root,
+            children_of(tree, tree.height, 0, self.fanout),
+        )
+
+
+class Challenger(Player):
+    """Points at the first thing that differs from what it computed itself."""
+
+    side = Side.CHALLENGER
+
+    def answer(self, standing: Standing) -> Move:
+        game, revealed = standing.dispute.game, standing.revealed
+        match game.phase:
+            case Phase.POINT_INTERVAL:
+                width = game_width(game)
+                claimed = [revealed[at : at + width] for at in range(0, len(revealed), width)]
+                wrong = first_difference(claimed, self.own_items(game))
+                return PointInterval(parts(game, self.fanout) if wrong is None else wrong + 1, revealed)
+            case Phase.POINT_TRACE:
+                return self.point_trace(game, revealed)
+            case Phase.POINT_CHILD:
+                return self.point_child(game, revealed)
+            case Phase.POINT_ELEMENT:
+                return self.point_element(game, revealed)
+            case _:
+                return super().answer(standing)
+
+    def point_trace(self, game: Game, revealed: bytes) -> Move:
+        """A value that is wrong; if all are right, the new state."""
+        trace = self.provider.step_trace(game.step)
+        if game.trace_root == trace.trace.root:
+            return PointGather()
+        return self.point_child(game, revealed)
+
+    def point_child(self, game: Game, revealed: bytes) -> PointChild:
+        """The first child that differs from this player's own."""
+        claimed = cut(revealed) or [game.node]
+        tree = tree_of(game, self.provider.step_trace(game.step))
+        if game.height > tree.height:
+            raise CannotAnswer("the tree is higher than it can be")
+        down = levels(game.height, self.fanout)
+        wrong = first_difference(claimed, list(tree.children(game.height, game.index, down)))
+        child = 0 if wrong is None else wrong
+        return PointChild(child, claimed[child], tuple(path(claimed, child)))
+
+    def point_element(self, game: Game, chunk: bytes) -> PointElement:
+        """The first element of the chunk that differs from this player's own."""
+        own = self.provider.step_trace(game.step).tensor(game.value).chunk(game.index)
+        size = game.size
+        pieces = [[data[at : at + size] for at in range(0, len(data), size)] for data in (chunk, own)]
+        return PointElement(first_difference(*pieces) or 0, chunk)
+
+
+def first_difference(claimed: Sequence[bytes], own: Sequence[bytes]) -> int | None:
+    """The number of the first item that differs."""
+    return next((n for n, (theirs, mine) in enumerate(zip(claimed, own, strict=False)) if theirs != mine), None)
+
+
+def cut(revealed: bytes) -> list[bytes]:
+    """Digests that lie one after the other."""
+    return [revealed[at : at + DIGEST] for at in range(0, len(revealed), DIGEST)]
