@@ -4,7 +4,7 @@ Players have two doors. Behind ``TraceProvider`` lies a computation, run again a
 ``Arena`` the referee, in a contract or in plain Python. Neither side trusts anything that comes through the second.
 """
 
-from tallystick.dispute.arena import Arena, Reveal, Standing
+from tallystick.dispute.arena import Arena
 from tallystick.dispute.computation import Computation, Listener
 from tallystick.dispute.lies import FaultyReplay
 from tallystick.dispute.local import LocalArena
@@ -13,6 +13,7 @@ from tallystick.dispute.players import Challenger, Defender, Player
 from tallystick.dispute.replay import Replay, TraceProvider
 from tallystick.dispute.snapshots import Snapshots
 from tallystick.dispute.step_trace import StepTrace
+from tallystick.spec.standing import Reveal, Standing
 
 __all__ = [
     "Arena",

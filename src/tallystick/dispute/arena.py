@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from tallystick.spec.board import Phase
 from tallystick.spec.moves import Move
-from tallystick.spec.referee import PostedClaim, PostedGame, Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Reveal:
-    """The bytes that the defender revealed in a phase: items, children one after the other, or a chunk."""
-
-    phase: Phase
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A game with its claim and everything that has been revealed in it, in order."""
-
-    claim: PostedClaim
-    dispute: PostedGame
-    reveals: tuple[Reveal, ...]
-
-    @property
-    def revealed(self) -> bytes:
-        """What the defender's last move revealed."""
-        return self.reveals[-1].data if self.reveals else b""
+from tallystick.spec.referee import Terms
+from tallystick.spec.standing import Standing
 
 
 class Arena(Protocol):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from tallystick.dispute.arena import Reveal, Standing
 from tallystick.spec.board import REVEALS, Claim, Phase
-from tallystick.spec.moves import Move, RevealChildren, RevealChunk, RevealInterval, RevealTensor, RevealTrace
+from tallystick.spec.moves import Move
 from tallystick.spec.referee import Referee, Terms
+from tallystick.spec.standing import Reveal, Standing, revealed_by
 
 
 class LocalArena:
     """Satisfies ``Arena``. Time stands still until ``wait``."""
+
+    worker = "worker"
+    challenger = "challenger"
 
     def __init__(self, terms: Terms | None = None) -> None:
         self.referee = Referee(terms or Terms())
@@ -25,6 +28,10 @@ class LocalArena:
     def wait(self, seconds: int) -> None:
         """Let time pass."""
         self._now += seconds
+
+    def owed(self, address: str) -> int:
+        """What somebody may withdraw."""
+        return self.referee.owed.get(address, 0)
 
     def post_claim(self, sender: str, claim: Claim) -> int:
         """Stand for a claim."""
@@ -49,16 +56,3 @@ class LocalArena:
     def timeout(self, sender: str, game: int) -> int:
         self.referee.timeout(self._now, game)
         return 0
-
-
-def revealed_by(move: Move) -> bytes:
-    """The bytes that a move shows to the other side."""
-    match move:
-        case RevealInterval():
-            return move.items
-        case RevealTrace() | RevealChildren() | RevealTensor():
-            return b"".join(move.children)
-        case RevealChunk():
-            return move.chunk
-        case _:
-            raise AssertionError("only the defender reveals")

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tallystick.dispute.arena import Arena, Standing
+from tallystick.dispute.arena import Arena
 from tallystick.dispute.players import Player
 from tallystick.errors import CannotAnswer, IllegalMove
 from tallystick.spec.board import PROOFS, Game, Phase, Side
 from tallystick.spec.moves import Move
+from tallystick.spec.standing import Standing
 
 MOST_MOVES = 1_000  # no game comes near it: intervals and trees shrink with every move
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tallystick.dispute.answers import children_of, execute, packed, prove_input, prove_slot, tree_of
-from tallystick.dispute.arena import Standing
 from tallystick.dispute.replay import TraceProvider
 from tallystick.dispute.revealed_trace import RevealedTrace
 from tallystick.dispute.step_trace import StepTrace, maker_of
@@ -26,6 +25,7 @@ from tallystick.spec.moves import (
     RevealTensor,
     RevealTrace,
 )
+from tallystick.spec.standing import Standing
 
 
 class Player:

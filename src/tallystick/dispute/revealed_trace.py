@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tallystick.commitment import MerkleTree
-from tallystick.dispute.arena import Standing
 from tallystick.errors import CannotAnswer
 from tallystick.spec.board import Phase
 from tallystick.spec.game import DIGEST, levels
 from tallystick.spec.merkle import depth, path, root_of_path
+from tallystick.spec.standing import Standing
 
 
 class RevealedTrace:
