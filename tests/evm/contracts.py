@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,53 +11,29 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 from pyrevm import EVM
-from vyper.compiler import compile_from_file_input
-from vyper.compiler.input_bundle import FileInput, FilesystemInputBundle
-from vyper.compiler.settings import OptimizationLevel, Settings
 
-import tallystick
+from tallystick.chain.artifact import Artifact
+from tallystick.chain.compiler import CONTRACTS, compile_file
 
-CONTRACTS = Path(tallystick.__file__).parent / "contracts"
 HARNESS = Path(__file__).parent.parent / "contract_harness"
 
 CALLER = "0x" + "11" * 20
 GAS = 1 << 40  # per call: far more than anything here takes
 ERROR = keccak(b"Error(string)")[:4]
-CODE_SIZE = 24_576  # bytes; EIP-170
 
 
 class Reverted(Exception):  # noqa: N818 - an outcome that tests ask for
     """The call reverted; the message is the contract's reason, or empty where it gave none."""
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """What the compiler makes of one deployable contract."""
-
-    name: str
-    creation: bytes
-    runtime: bytes
-
-
 @cache
-def compiled(name: str) -> Compiled:
+def compiled(name: str) -> Artifact:
     """A contract of the package or of the test harness, by the name of its file.
 
-    Raises: FileNotFoundError if there is none.
+    Raises: UsageError if there is none.
     """
-    path = next((path for folder in (CONTRACTS, HARNESS) if (path := folder / f"{name}.vy").exists()), None)
-    if path is None:
-        raise FileNotFoundError(f"there is no {name}.vy in {CONTRACTS} or {HARNESS}")
-    bundle = FilesystemInputBundle([CONTRACTS, HARNESS])
-    source = bundle.load_file(path)
-    assert isinstance(source, FileInput)
-    made = compile_from_file_input(
-        source,
-        input_bundle=bundle,
-        output_formats=["bytecode", "bytecode_runtime"],
-        settings=Settings(optimize=OptimizationLevel.GAS),
-    )
-    return Compiled(name, bytes.fromhex(made["bytecode"][2:]), bytes.fromhex(made["bytecode_runtime"][2:]))
+    path = HARNESS / f"{name}.vy"
+    return compile_file(path if path.exists() else CONTRACTS / path.name)
 
 
 class Deployed:
@@ -72,7 +47,7 @@ class Deployed:
         self.gas_used = 0
         values = encode([type for type, _ in arguments], [value for _, value in arguments])
         self.evm.set_balance(CALLER, 1 << 100)
-        self.address = self.evm.deploy(CALLER, compiled(name).creation + values)
+        self.address = self.evm.deploy(CALLER, compiled(name).bytecode + values)
 
     def call(self, signature: str, values: Sequence[Any] = (), returns: Sequence[str] = ()) -> tuple[Any, ...]:
         """Call a function by its signature, such as ``"add(uint256,uint256)"``, and decode what it returns.

@@ -12,6 +12,13 @@ import float32
 MASK: constant(uint256) = 2**32 - 1
 SIGN: constant(uint256) = 2**31
 
+# sources: what they yield does not come from a register
+CONST: constant(uint256) = 0
+INDEX: constant(uint256) = 1
+LOAD: constant(uint256) = 2
+ACC: constant(uint256) = 3
+STEP: constant(uint256) = 4
+
 # binary32
 FADD: constant(uint256) = 16
 FSUB: constant(uint256) = 17

@@ -11,6 +11,7 @@
 """
 
 import reader
+import well_formed
 
 # kinds
 MAP: constant(uint256) = 0
@@ -111,7 +112,7 @@ def read_kernel(data: Bytes[PADDED_KERNEL]) -> Kernel:
     kernel.out_axes = (head >> 240) & 255
     kernel.reduce_axes = (head >> 232) & 255
     axes: uint256 = unsafe_add(kernel.out_axes, kernel.reduce_axes)
-    assert kernel.kind <= SCATTER and axes <= AXES, "malformed kernel"
+    well_formed.kernel(kernel.kind <= SCATTER and axes <= AXES)
     kernel.extents_at = 3
     at: uint256 = self._read_shape(data, 3, axes)
 
@@ -139,7 +140,7 @@ def read_kernel(data: Bytes[PADDED_KERNEL]) -> Kernel:
         at = unsafe_add(kernel.init_at, unsafe_mul(4, kernel.accumulators))
         kernel.lanes = self._read_byte(data, at, 1, LANES)
         kernel.block = reader.u64(extract32(data, unsafe_add(at, 1), output_type=uint256))
-        assert kernel.block != 0, "malformed kernel"
+        well_formed.kernel(kernel.block != 0)
         kernel.merge_at = unsafe_add(at, 9)
         kernel.epilogue_at = self._read_code(data, kernel.merge_at)
         at = self._read_code(data, kernel.epilogue_at)
@@ -150,7 +151,7 @@ def read_kernel(data: Bytes[PADDED_KERNEL]) -> Kernel:
         kernel.has_base = self._read_byte(data, at, 0, 1) == 1
         field: uint256 = extract32(data, unsafe_add(at, 1), output_type=uint256)
         kernel.base = reader.u32(field)
-        assert kernel.has_base or kernel.base == 0, "malformed kernel"
+        well_formed.kernel(kernel.has_base or kernel.base == 0)
         kernel.fill = reader.u32(field << 32)
         kernel.address_at = unsafe_add(at, 9)
         at = self._read_address(data, kernel.address_at, axes)
@@ -159,7 +160,7 @@ def read_kernel(data: Bytes[PADDED_KERNEL]) -> Kernel:
         if has_merge:
             kernel.merge_at = at
             at = self._read_code(data, at)
-    assert at == end, "malformed kernel"
+    well_formed.kernel(at == end)
     return kernel
 
 
@@ -169,9 +170,9 @@ def _read_byte(data: Bytes[PADDED_KERNEL], at: uint256, low: uint256, high: uint
     """
     @notice A byte within bounds. Fields of fixed length are jumped over, so that the end is looked for here.
     """
-    assert at < unsafe_sub(len(data), PADDING), "malformed kernel"
+    well_formed.kernel(at < unsafe_sub(len(data), PADDING))
     number: uint256 = extract32(data, at, output_type=uint256) >> 248
-    assert low <= number and number <= high, "malformed kernel"
+    well_formed.kernel(low <= number and number <= high)
     return number
 
 
@@ -183,9 +184,9 @@ def _read_shape(data: Bytes[PADDED_KERNEL], start: uint256, rank: uint256) -> ui
     """
     at: uint256 = start
     for _: uint256 in range(rank, bound=AXES):
-        assert at < unsafe_sub(len(data), PADDING), "malformed kernel"
+        well_formed.kernel(at < unsafe_sub(len(data), PADDING))
         extent: uint256 = reader.u64(extract32(data, at, output_type=uint256))
-        assert extent != 0 and extent <= ELEMENTS, "malformed kernel"
+        well_formed.kernel(extent != 0 and extent <= ELEMENTS)
         at = unsafe_add(at, 8)
     return at
 
@@ -210,12 +211,12 @@ def _read_code(data: Bytes[PADDED_KERNEL], start: uint256) -> uint256:
     @notice Where a code of possible instructions ends.
     """
     end: uint256 = unsafe_sub(len(data), PADDING)
-    assert start < end, "malformed kernel"
+    well_formed.kernel(start < end)
     count: uint256 = reader.u16(extract32(data, start, output_type=uint256))
     results: uint256 = self._read_byte(data, unsafe_add(start, 2), 0, ACCUMULATORS)
     at: uint256 = unsafe_add(unsafe_add(start, 3), results)
     after: uint256 = unsafe_add(at, unsafe_mul(INSTRUCTION, count))
-    assert count <= INSTRUCTIONS and after <= end, "malformed kernel"
+    well_formed.kernel(count <= INSTRUCTIONS and after <= end)
     for _: uint256 in range(count, bound=INSTRUCTIONS):
         record: uint256 = extract32(data, at, output_type=uint256)
         opcode: uint256 = 1 << (record >> 248)
@@ -228,7 +229,7 @@ def _read_code(data: Bytes[PADDED_KERNEL], start: uint256) -> uint256:
             unused = 2**24 - 1
         elif opcode & NO_OPERANDS != 0:
             unused = 2**32 - 1
-        assert opcode & OPCODES != 0 and (record >> 216) & unused == 0, "malformed kernel"
+        well_formed.kernel(opcode & OPCODES != 0 and (record >> 216) & unused == 0)
         at = unsafe_add(at, INSTRUCTION)
     return after
 
@@ -246,7 +247,7 @@ def elements(data: Bytes[PADDED_KERNEL], start: uint256, rank: uint256) -> uint2
     at: uint256 = start
     for _: uint256 in range(rank, bound=AXES):
         count = unsafe_mul(count, reader.u64(extract32(data, at, output_type=uint256)))
-        assert count <= ELEMENTS, "malformed kernel"
+        well_formed.kernel(count <= ELEMENTS)
         at = unsafe_add(at, 8)
     return count
 
@@ -271,7 +272,7 @@ def describe(bytes_of_kernel: Bytes[ENCODED_KERNEL], output: uint256) -> Descrip
         shape_at = kernel.dims_at
         rank = kernel.rank
     elif kernel.kind == SCAN:
-        assert kernel.reduce_axes == 1, "malformed kernel"
+        well_formed.kernel(kernel.reduce_axes == 1)
         rank = unsafe_add(kernel.out_axes, 1)
     count: uint256 = self.elements(data, shape_at, rank)
     assert output < kernel.outputs, "not an output of it"
@@ -315,8 +316,16 @@ def _first_accumulators(lane: Bytes[4 * ACCUMULATORS], lanes: uint256, total: ui
     """
     @notice The digest of the words before the first scalar step: those of every lane, then zeros for the total.
     """
+    return sha256(concat(WORDS, self.repeated(lane, lanes), slice(empty(bytes32), 0, total)))
+
+
+@internal
+@pure
+def repeated(lane: Bytes[4 * ACCUMULATORS], lanes: uint256) -> Bytes[64 * ACCUMULATORS]:
+    """
+    @notice The words of so many equal lanes.
+    """
     two: Bytes[8 * ACCUMULATORS] = concat(lane, lane)
     four: Bytes[16 * ACCUMULATORS] = concat(two, two)
     eight: Bytes[32 * ACCUMULATORS] = concat(four, four)
-    all: Bytes[64 * ACCUMULATORS] = slice(concat(eight, eight), 0, unsafe_mul(len(lane), lanes))
-    return sha256(concat(WORDS, all, slice(empty(bytes32), 0, total)))
+    return slice(concat(eight, eight), 0, unsafe_mul(len(lane), lanes))

@@ -1,0 +1,426 @@
+# pragma version ~=0.4.3
+"""
+@title The leaf of a dispute: one scalar step, executed from a kernel's bytes and a witness
+@license Apache-2.0
+@notice
+    A mirror of `tallystick/spec/leaf.py`, which describes the witness, and of "one step" in
+    `tallystick/spec/scalar_steps.py`. Kernel and witness lie in the call's data, the kernel with 16 bytes of anything
+    behind it.
+"""
+
+import calldata
+import kernels
+import merkle
+import reader
+import scalar_steps
+import tensors
+import views
+import well_formed
+import word_machine
+
+CHUNK: constant(uint256) = 1024  # bytes
+LONGEST_ACCUMULATORS: constant(uint256) = 272  # bytes: four words for each of sixteen lanes and the total
+LONGEST_LANE: constant(uint256) = 32  # bytes: twice what four words take
+LONGEST_WORDS: constant(uint256) = 576  # bytes: two accumulators and a lane
+DEEPEST: constant(uint256) = 32  # levels: of the chunk tree of the largest tensor; a trace tree has fewer
+MOST_AXES: constant(uint256) = 8
+MOST_RESULTS: constant(uint256) = 4
+REGISTERS: constant(uint256) = 256
+
+TENSOR: constant(bytes1) = 0x02
+WORDS: constant(bytes1) = 0x05
+
+
+struct Leaf:
+    kernel: kernels.Kernel  # with places in the call's data instead of in the kernel
+    out_points: uint256
+    points: uint256  # of the reduce axes
+    elements: uint256  # of a scatter's output
+    first_value: uint256
+    output: uint256
+    element: uint256
+    step: uint256
+    position: uint256
+    witness_at: uint256
+    witness_end: uint256
+    trace_root: bytes32
+    values: uint256
+
+
+# ONE STEP
+
+
+@internal
+@view
+def execute_leaf(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> bytes32:
+    """
+    @notice The digest of the accumulators (or bits) after a scalar step whose loads are in a witness.
+    """
+    now: scalar_steps.ScalarStep = scalar_steps.scalar_step(
+        leaf.kernel, leaf.out_points, leaf.points, leaf.element, leaf.position
+    )
+    assert len(accumulators) == unsafe_mul(4, scalar_steps.accumulator_words(leaf.kernel)), "wrong accumulators"
+    if now.work == scalar_steps.UPDATE:
+        return self._words_digest(self.update(leaf, now, accumulators))
+    if now.work == scalar_steps.MERGE_LANES or now.work == scalar_steps.MERGE_BLOCK:
+        return self._words_digest(self.merge_step(leaf, now, accumulators))
+    word: uint256 = 0
+    if now.work == scalar_steps.START:
+        word = self.start(leaf)
+    elif now.work == scalar_steps.PLACE:
+        word = self.place_point(leaf, now, self._words(accumulators, 0, 1)[0])
+    else:
+        word = self.store(leaf, accumulators)
+    return self._words_digest(self._packed([word]))
+
+
+@internal
+@view
+def start(leaf: Leaf) -> uint256:
+    """
+    @notice The value a scatter's element starts with, as it reads once it is stored.
+    """
+    word: uint256 = leaf.kernel.fill
+    if leaf.kernel.has_base:
+        assert leaf.kernel.base < leaf.first_value, "value is not earlier"
+        entry: word_machine.Entry = empty(word_machine.Entry)
+        end: uint256 = 0
+        entry, end = self.read_entry(leaf, leaf.witness_at, leaf.kernel.base)
+        well_formed.witness(end == leaf.witness_end)
+        assert entry.mode == word_machine.WORD, "word is missing"
+        assert entry.element == leaf.element, "wrong element"
+        word = entry.word
+    else:
+        self._no_witness(leaf)
+    return self._stored(leaf, word)
+
+
+@internal
+@view
+def update(
+    leaf: Leaf, now: scalar_steps.ScalarStep, accumulators: Bytes[LONGEST_ACCUMULATORS]
+) -> Bytes[LONGEST_WORDS]:
+    """
+    @notice One reduce point into its lane.
+    """
+    indices: uint256[MOST_AXES] = scalar_steps.unravel(
+        now.point,
+        leaf.kernel.extents_at,
+        leaf.kernel.out_axes,
+        leaf.kernel.reduce_axes,
+        self._out_indices(leaf),
+    )
+    count: uint256 = leaf.kernel.accumulators
+    lane: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.left, count), count)
+    env: word_machine.Environment = self._environment(leaf, indices, lane)
+    lane = word_machine.execute(leaf.kernel.body_at, env)
+    return self._with_lane(accumulators, now.left, count, lane)
+
+
+@internal
+@view
+def merge_step(
+    leaf: Leaf, now: scalar_steps.ScalarStep, accumulators: Bytes[LONGEST_ACCUMULATORS]
+) -> Bytes[LONGEST_WORDS]:
+    """
+    @notice Two lanes into one; or lane 0 into the total, and the lanes back to their start.
+    """
+    self._no_witness(leaf)
+    count: uint256 = leaf.kernel.accumulators
+    left: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.left, count), count)
+    if now.work == scalar_steps.MERGE_LANES:
+        right: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.right, count), count)
+        return self._with_lane(accumulators, now.left, count, self.merge(leaf, left, right))
+    if now.right == 1:
+        total: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(leaf.kernel.lanes, count), count)
+        left = self.merge(leaf, total, left)
+        well_formed.kernel(len(left) == count)
+    lane: Bytes[16] = slice(slice(msg.data, leaf.kernel.init_at, 16), 0, unsafe_mul(4, count))
+    return concat(kernels.repeated(lane, leaf.kernel.lanes), self._packed(left))
+
+
+@internal
+@view
+def place_point(leaf: Leaf, now: scalar_steps.ScalarStep, word: uint256) -> uint256:
+    """
+    @notice One source point of a scatter: the element changes if the point's address is its own.
+    """
+    indices: uint256[MOST_AXES] = scalar_steps.unravel(
+        now.point, leaf.kernel.extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES])
+    )
+    body_at: uint256 = leaf.kernel.body_at
+    axes: uint256 = unsafe_add(leaf.kernel.out_axes, leaf.kernel.reduce_axes)
+    registers: uint256[REGISTERS] = word_machine.run_registers(body_at, self._environment(leaf, indices, []))
+    address_at: uint256 = leaf.kernel.address_at
+    if not views.is_open(address_at, axes, indices):
+        return word
+    at: int256 = views.located(address_at, axes, indices, registers, calldata.u16(body_at))
+    if at < 0 or convert(at, uint256) >= leaf.elements or convert(at, uint256) != leaf.element:
+        return word
+    placed: DynArray[uint256, MOST_RESULTS] = word_machine.results(body_at, registers)
+    well_formed.kernel(len(placed) != 0)
+    if leaf.kernel.merge_at != 0:
+        placed = self.merge(leaf, [word], [placed[0]])
+        well_formed.kernel(len(placed) == 1)
+    return self._stored(leaf, placed[0])
+
+
+@internal
+@view
+def store(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> uint256:
+    """
+    @notice The bits of the element.
+    """
+    if leaf.kernel.kind == kernels.SCATTER:
+        self._no_witness(leaf)
+        return tensors.narrow(self._dtype(leaf), self._words(accumulators, 0, 1)[0])
+    indices: uint256[MOST_AXES] = self._out_indices(leaf)
+    code_at: uint256 = leaf.kernel.body_at
+    total: DynArray[uint256, MOST_RESULTS] = []
+    if leaf.kernel.kind != kernels.MAP:
+        code_at = leaf.kernel.epilogue_at
+        before: uint256 = 0
+        if leaf.kernel.kind == kernels.SCAN:
+            extents_at: uint256 = leaf.kernel.extents_at
+            point: uint256 = leaf.element % leaf.points
+            indices = scalar_steps.unravel(
+                point, extents_at, leaf.kernel.out_axes, leaf.kernel.reduce_axes, indices
+            )
+        else:
+            before = unsafe_mul(leaf.kernel.lanes, leaf.kernel.accumulators)
+        total = self._words(accumulators, before, leaf.kernel.accumulators)
+    words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, self._environment(leaf, indices, total))
+    well_formed.kernel(leaf.output < len(words))
+    return tensors.narrow(self._dtype(leaf), words[leaf.output])
+
+
+@internal
+@view
+def merge(
+    leaf: Leaf, left: DynArray[uint256, MOST_RESULTS], right: DynArray[uint256, MOST_RESULTS]
+) -> DynArray[uint256, MOST_RESULTS]:
+    """
+    @notice Combine two sets of accumulators. A merge sees no loop indices and loads nothing.
+    """
+    env: word_machine.Environment = empty(word_machine.Environment)
+    env.step = leaf.step
+    for word: uint256 in left:
+        env.words[env.accumulators] = word
+        env.accumulators = unsafe_add(env.accumulators, 1)
+    for word: uint256 in right:
+        env.words[env.accumulators] = word
+        env.accumulators = unsafe_add(env.accumulators, 1)
+    return word_machine.execute(leaf.kernel.merge_at, env)
+
+
+@internal
+@view
+def _environment(
+    leaf: Leaf, indices: uint256[MOST_AXES], accumulators: DynArray[uint256, MOST_RESULTS]
+) -> word_machine.Environment:
+    """
+    @notice What a code sees in one scalar step, the words of the witness among it.
+    """
+    env: word_machine.Environment = empty(word_machine.Environment)
+    env.step = leaf.step
+    env.axes = unsafe_add(leaf.kernel.out_axes, leaf.kernel.reduce_axes)
+    env.indices = indices
+    for word: uint256 in accumulators:
+        env.words[env.accumulators] = word
+        env.accumulators = unsafe_add(env.accumulators, 1)
+    # WITNESS
+    env.loads = leaf.kernel.loads
+    at: uint256 = leaf.witness_at
+    view_at: uint256 = leaf.kernel.views_at
+    for slot: uint256 in range(env.loads, bound=kernels.LOADS):
+        value: uint256 = calldata.u32(view_at)
+        assert value < leaf.first_value, "value is not earlier"
+        env.views_at[slot] = view_at
+        env.entries[slot], at = self.read_entry(leaf, at, value)
+        view_at = views.end(unsafe_add(view_at, 8), env.axes)
+    well_formed.witness(at == leaf.witness_end)
+    return env
+
+
+@internal
+@view
+def _out_indices(leaf: Leaf) -> uint256[MOST_AXES]:
+    """
+    @notice The indices over the output axes that the element belongs to; those over reduce axes are zero.
+    """
+    number: uint256 = leaf.element
+    if leaf.kernel.kind == kernels.SCAN:
+        number //= leaf.points
+    extents_at: uint256 = leaf.kernel.extents_at
+    return scalar_steps.unravel(number, extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES]))
+
+
+@internal
+@view
+def _dtype(leaf: Leaf) -> uint256:
+    assert leaf.output < leaf.kernel.outputs, "not an output of it"
+    return calldata.u8(unsafe_add(leaf.kernel.dtypes_at, leaf.output))
+
+
+@internal
+@view
+def _stored(leaf: Leaf, word: uint256) -> uint256:
+    """
+    @notice A word after it was stored and loaded again.
+    """
+    dtype: uint256 = self._dtype(leaf)
+    return tensors.widen(dtype, tensors.narrow(dtype, word))
+
+
+@internal
+@pure
+def _no_witness(leaf: Leaf):
+    well_formed.witness(leaf.witness_at == leaf.witness_end)
+
+
+# ACCUMULATORS
+
+
+@internal
+@view
+def _words_digest(words: Bytes[LONGEST_WORDS]) -> bytes32:
+    return sha256(concat(WORDS, words))
+
+
+@internal
+@pure
+def _words(
+    accumulators: Bytes[LONGEST_ACCUMULATORS], first: uint256, count: uint256
+) -> DynArray[uint256, MOST_RESULTS]:
+    words: DynArray[uint256, MOST_RESULTS] = []
+    for i: uint256 in range(count, bound=MOST_RESULTS):
+        word: uint256 = convert(slice(accumulators, unsafe_mul(4, unsafe_add(first, i)), 4), uint256)
+        words.append(reader.u32(word << 224))
+    return words
+
+
+@internal
+@pure
+def _packed(words: DynArray[uint256, MOST_RESULTS]) -> Bytes[LONGEST_LANE]:
+    packed: uint256 = 0
+    for word: uint256 in words:
+        packed = packed << 32 | reader.u32(word << 224)
+    return slice(convert(packed << unsafe_sub(256, unsafe_mul(32, len(words))), bytes32), 0, unsafe_mul(4, len(words)))
+
+
+@internal
+@pure
+def _with_lane(
+    accumulators: Bytes[LONGEST_ACCUMULATORS], lane: uint256, count: uint256, words: DynArray[uint256, MOST_RESULTS]
+) -> Bytes[LONGEST_WORDS]:
+    """
+    @notice The accumulators with other words in one lane.
+    """
+    well_formed.kernel(len(words) == count)
+    size: uint256 = unsafe_mul(4, count)
+    start: uint256 = unsafe_mul(lane, size)
+    end: uint256 = unsafe_add(start, size)
+    rest: uint256 = unsafe_sub(len(accumulators), end)
+    return concat(slice(accumulators, 0, start), self._packed(words), slice(accumulators, end, rest))
+
+
+# READING A WITNESS
+
+
+@internal
+@view
+def read_entry(leaf: Leaf, start: uint256, number: uint256) -> (word_machine.Entry, uint256):
+    """
+    @notice One entry, checked against the trace root, and where it ends.
+    """
+    entry: word_machine.Entry = empty(word_machine.Entry)
+    at: uint256 = self._after(leaf.witness_end, start, 1)
+    entry.mode = calldata.u8(start)
+    assert entry.mode <= word_machine.WORD, "unknown mode"
+    if entry.mode == word_machine.NOTHING:
+        return entry, at
+    # TYPE
+    type_at: uint256 = at
+    at = self._after(leaf.witness_end, at, 2)
+    dtype: uint256 = calldata.u8(type_at)
+    rank: uint256 = calldata.u8(unsafe_add(type_at, 1))
+    well_formed.witness(dtype != 0 and dtype <= tensors.F16 and rank <= MOST_AXES)
+    entry.elements = 1
+    for _: uint256 in range(rank, bound=MOST_AXES):
+        dim_at: uint256 = at
+        at = self._after(leaf.witness_end, at, 8)
+        entry.elements = unsafe_mul(entry.elements, min(calldata.u64(dim_at), kernels.ELEMENTS + 1))
+        well_formed.witness(entry.elements != 0 and entry.elements <= kernels.ELEMENTS)
+    type: Bytes[CHUNK] = calldata.cut(type_at, unsafe_sub(at, type_at))
+    # CHUNK
+    root: bytes32 = empty(bytes32)
+    if entry.mode == word_machine.OUTSIDE:
+        root_at: uint256 = at
+        at = self._after(leaf.witness_end, at, 32)
+        root = calldata.digest(root_at)
+    else:
+        entry.element, entry.word, root, at = self.read_word(leaf, at, dtype, entry.elements)
+    # TRACE
+    digest: bytes32 = sha256(concat(TENSOR, type, root))
+    levels: uint256 = merkle.depth(leaf.values)
+    end: uint256 = self._after(leaf.witness_end, at, unsafe_mul(32, levels))
+    assert self.root_of_path(digest, number, at, levels) == leaf.trace_root, "not in the trace"
+    return entry, end
+
+
+@internal
+@view
+def read_word(
+    leaf: Leaf, start: uint256, dtype: uint256, elements: uint256
+) -> (uint256, uint256, bytes32, uint256):
+    """
+    @notice Element number, the word it loads as, the chunk root that its chunk leads to, and where the path ends.
+    """
+    chunk_at: uint256 = self._after(leaf.witness_end, start, 10)
+    element: uint256 = calldata.u64(start)
+    assert element < elements, "no such element"
+    size: uint256 = tensors.size(dtype)
+    place: uint256 = unsafe_mul(element, size)
+    index: uint256 = place // CHUNK
+    nbytes: uint256 = unsafe_mul(elements, size)
+    length: uint256 = calldata.u16(unsafe_add(start, 8))
+    assert length == min(CHUNK, unsafe_sub(nbytes, unsafe_mul(index, CHUNK))), "wrong chunk length"
+    path_at: uint256 = self._after(leaf.witness_end, chunk_at, length)
+    levels: uint256 = merkle.depth(unsafe_add(nbytes, CHUNK - 1) // CHUNK)
+    end: uint256 = self._after(leaf.witness_end, path_at, unsafe_mul(32, levels))
+    chunk: Bytes[CHUNK] = calldata.cut(chunk_at, length)
+    root: bytes32 = self.root_of_path(merkle.leaf(chunk), index, path_at, levels)
+    beyond: uint256 = 2**32 - 1 << unsafe_mul(8, size)  # what follows a short element in four bytes
+    bits: uint256 = calldata.u32(unsafe_add(chunk_at, place % CHUNK)) & ~beyond
+    return element, tensors.widen(dtype, bits), root, end
+
+
+@internal
+@view
+def root_of_path(leaf_digest: bytes32, leaf_index: uint256, path_at: uint256, levels: uint256) -> bytes32:
+    """
+    @notice The root that a leaf and the siblings in the call's data lead to.
+    """
+    digest: bytes32 = leaf_digest
+    index: uint256 = leaf_index
+    at: uint256 = path_at
+    for _: uint256 in range(levels, bound=DEEPEST):
+        sibling: bytes32 = convert(slice(msg.data, at, 32), bytes32)
+        if index & 1 == 1:
+            digest = merkle.node(sibling, digest)
+        else:
+            digest = merkle.node(digest, sibling)
+        index >>= 1
+        at = unsafe_add(at, 32)
+    return digest
+
+
+@internal
+@pure
+def _after(end: uint256, at: uint256, length: uint256) -> uint256:
+    """
+    @notice Where so many bytes of the witness end that must be there.
+    """
+    after: uint256 = unsafe_add(at, length)
+    well_formed.witness(after <= end)
+    return after

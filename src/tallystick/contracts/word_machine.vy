@@ -1,0 +1,136 @@
+# pragma version ~=0.4.3
+"""
+@title Straight-line code, run on words
+@license Apache-2.0
+@notice
+    A mirror of `run_registers` in `tallystick/spec/instructions.py` and of `WitnessWords` in `tallystick/spec/leaf.py`.
+    The code lies in the call's data as a kernel holds it: u16 instructions, u8 results, result registers, instructions.
+"""
+
+import calldata
+import instructions
+import reader
+import views
+import well_formed
+
+MOST_AXES: constant(uint256) = 8
+MOST_LOADS: constant(uint256) = 16
+MOST_WORDS: constant(uint256) = 8  # two sets of accumulators
+MOST_RESULTS: constant(uint256) = 4
+REGISTERS: constant(uint256) = 256
+INSTRUCTION: constant(uint256) = 5  # bytes
+
+NOTHING: constant(uint256) = 0
+OUTSIDE: constant(uint256) = 1
+WORD: constant(uint256) = 2
+
+
+struct Entry:
+    mode: uint256
+    elements: uint256  # of the value; where the mode is not NOTHING
+    element: uint256
+    word: uint256
+
+
+struct Environment:
+    step: uint256
+    axes: uint256  # 0 in a merge
+    indices: uint256[MOST_AXES]
+    accumulators: uint256
+    words: uint256[MOST_WORDS]  # of the accumulators
+    loads: uint256  # 0 in a merge
+    views_at: uint256[MOST_LOADS]
+    entries: Entry[MOST_LOADS]
+
+
+@internal
+@view
+def run_registers(code_at: uint256, env: Environment) -> uint256[REGISTERS]:
+    """
+    @notice Run straight-line code once and return every register, in order.
+    """
+    registers: uint256[REGISTERS] = empty(uint256[REGISTERS])
+    count: uint256 = calldata.u16(code_at)
+    at: uint256 = self.instructions_at(code_at)
+    for i: uint256 in range(count, bound=REGISTERS):
+        record: uint256 = convert(slice(msg.data, at, INSTRUCTION), uint256)
+        at = unsafe_add(at, INSTRUCTION)
+        op: uint256 = record >> 32
+        if op > instructions.STEP:
+            a: uint256 = (record >> 24) & 255
+            b: uint256 = (record >> 16) & 255
+            c: uint256 = (record >> 8) & 255
+            well_formed.kernel(a < i and b < i and c < i)
+            registers[i] = instructions.compute(op, registers[a], registers[b], registers[c])
+            continue
+        immediate: uint256 = reader.u32(record << 224)
+        if op == instructions.CONST:
+            registers[i] = immediate
+        elif op == instructions.LOAD:
+            registers[i] = self.load(immediate, env, registers, i)
+        elif op == instructions.ACC:
+            well_formed.kernel(immediate < env.accumulators)
+            registers[i] = env.words[immediate]
+        elif op == instructions.INDEX:
+            well_formed.kernel(immediate < env.axes)
+            registers[i] = env.indices[immediate] & (2**32 - 1)
+        else:
+            registers[i] = env.step & (2**32 - 1)
+    return registers
+
+
+@internal
+@view
+def instructions_at(code_at: uint256) -> uint256:
+    """
+    @notice Where the instructions of a code begin.
+    """
+    return unsafe_add(unsafe_add(code_at, 3), calldata.u8(unsafe_add(code_at, 2)))
+
+
+@internal
+@view
+def load(slot: uint256, env: Environment, registers: uint256[REGISTERS], written: uint256) -> uint256:
+    """
+    @notice The word of a load slot. Its entry in the witness must be what its address asks for.
+    """
+    well_formed.kernel(slot < env.loads)
+    entry: Entry = env.entries[slot]
+    fill_at: uint256 = unsafe_add(env.views_at[slot], 4)
+    address_at: uint256 = unsafe_add(fill_at, 4)
+    if not views.is_open(address_at, env.axes, env.indices):
+        assert entry.mode == NOTHING, "guard is closed"
+        return calldata.u32(fill_at)
+    assert entry.mode != NOTHING, "word is missing"
+    at: int256 = views.located(address_at, env.axes, env.indices, registers, written)
+    if at < 0 or convert(at, uint256) >= entry.elements:
+        assert entry.mode == OUTSIDE, "address is outside"
+        return calldata.u32(fill_at)
+    assert entry.mode == WORD, "word is missing"
+    assert entry.element == convert(at, uint256), "wrong element"
+    return entry.word
+
+
+@internal
+@view
+def results(code_at: uint256, registers: uint256[REGISTERS]) -> DynArray[uint256, MOST_RESULTS]:
+    """
+    @notice The result words of a code that was run.
+    """
+    written: uint256 = calldata.u16(code_at)
+    count: uint256 = calldata.u8(unsafe_add(code_at, 2))
+    words: DynArray[uint256, MOST_RESULTS] = []
+    for i: uint256 in range(count, bound=MOST_RESULTS):
+        register: uint256 = calldata.u8(unsafe_add(unsafe_add(code_at, 3), i))
+        well_formed.kernel(register < written)
+        words.append(registers[register])
+    return words
+
+
+@internal
+@view
+def execute(code_at: uint256, env: Environment) -> DynArray[uint256, MOST_RESULTS]:
+    """
+    @notice Run straight-line code once and return its result words.
+    """
+    return self.results(code_at, self.run_registers(code_at, env))

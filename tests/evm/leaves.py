@@ -1,0 +1,46 @@
+"""Scalar steps executed by the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evm.contracts import Deployed
+from tallystick.spec.leaf import Trace
+from tallystick.spec.scalar_steps import Place
+
+EXECUTE = (
+    "execute_leaf(bytes,bytes,bytes,uint256,uint256,uint256,uint256,uint256,bytes32,uint256,uint256[32])"  # no spaces
+)
+ROOM = [0] * 32
+
+
+class LeafContract:
+    """`LeafExecutor.vy` behind the definition's types."""
+
+    def __init__(self) -> None:
+        self.contract = Deployed("LeafExecutor")
+
+    def execute(
+        self,
+        kernel_bytes: bytes,
+        first_value: int,
+        place: Place,
+        position: int,
+        accumulators: Sequence[int],
+        witness: bytes,
+        trace: Trace,
+    ) -> bytes:
+        """The digest of the accumulators, or bits, after a scalar step.
+
+        Raises: Reverted, with the contract's reason.
+        """
+        words = b"".join(word.to_bytes(4, "little") for word in accumulators)
+        step = (first_value, place.output, place.element, place.step, position)
+        values = (kernel_bytes, words, witness, *step, trace.root, trace.values, ROOM)
+        (digest,) = self.contract.call(EXECUTE, values, ["bytes32"])
+        return digest
+
+    @property
+    def gas_used(self) -> int:
+        """By the last call, calldata and the fixed price of a transaction included."""
+        return self.contract.gas_used
