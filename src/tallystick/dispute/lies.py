@@ -97,7 +97,8 @@ class FaultyReplay:
         return self._after.step_trace(number - self._resumes)
 
     def close(self) -> None:
-        """Forget all states."""
+        """Forget all states, those before the fault too."""
+        self._honest.close()
         self._after.close()
 
 

@@ -25,7 +25,7 @@ class EngineComputation:
         from tallystick.engine import Engine
 
         self.program = program
-        self.constants = list(constants)
+        self.constants: Sequence[np.ndarray] = list(constants)
         self._threads = threads
         self._engine: Engine = Engine(program, threads)
 

@@ -1,0 +1,77 @@
+"""A dispute told in words."""
+
+from __future__ import annotations
+
+from tallystick.dispute import Turn
+from tallystick.spec.board import Game, Level, Side, Tree
+from tallystick.spec.moves import (
+    Execute,
+    PointChild,
+    PointElement,
+    PointGather,
+    PointInterval,
+    ProveInput,
+    ProveSlot,
+    RevealChildren,
+    RevealChunk,
+    RevealInterval,
+    RevealTensor,
+    RevealTrace,
+)
+
+NODES = {Tree.TRACE: "values", Tree.STATE: "slots of the new state", Tree.CHUNKS: "chunks"}
+UNITS = {Level.STEPS: "step", Level.SCALAR_STEPS: "scalar step"}
+
+
+def told(turn: Turn) -> str:
+    """What happened in a turn, as the continuation of "the defender ..." or "the challenger ..."."""
+    before, after = turn.before, turn.after
+    match turn.move:
+        case None:
+            silent = "defender" if turn.side is Side.CHALLENGER else "challenger"
+            return f"ends the game: the {silent} has no answer ({turn.trouble}) and its time has run out"
+        case RevealInterval():
+            what = "state roots" if before.level is Level.STEPS else "accumulators"
+            return f"reveals {what} inside {interval(before)}"
+        case PointInterval():
+            return f"says the first wrong one lies in {interval(after)}"
+        case RevealTrace():
+            return f"reveals the trace root of step {before.step} and {len(turn.move.children)} nodes below it"
+        case PointGather():
+            return f"says all values of step {before.step} are right, but the state after it was not made of them"
+        case RevealChildren():
+            return f"reveals {len(turn.move.children)} nodes over {covered(before)}"
+        case PointChild():
+            return f"says something is wrong in {covered(after if after.tree is before.tree else before)}"
+        case ProveInput():
+            return f"opens value {before.value} in what is agreed: the state before the step and the constants"
+        case ProveSlot():
+            return f"opens slot {before.index} of the program and the value that belongs there"
+        case RevealTensor():
+            return f"reveals which kernel made value {before.value}, and its chunk root"
+        case RevealChunk():
+            return f"reveals chunk {before.index} of value {before.value}: {len(turn.move.chunk)} bytes"
+        case PointElement():
+            return f"says element {after.element} of value {after.value} is wrong"
+        case Execute():
+            return f"opens the words of scalar step {before.low}: the referee executes it"
+
+
+def interval(game: Game) -> str:
+    """The items between the agreed and the disputed one."""
+    unit = UNITS[game.level]
+    if game.high - game.low == 1:
+        return f"{unit} {game.low}"
+    return f"{unit}s {game.low} to {game.high - 1}"
+
+
+def covered(game: Game) -> str:
+    """The leaves below the disputed node."""
+    first = game.index << game.height
+    last = ((game.index + 1) << game.height) - 1
+    count = {Tree.TRACE: game.values, Tree.STATE: game.states, Tree.CHUNKS: -(-game.nbytes // 1024)}[game.tree]
+    what = NODES[game.tree]
+    if first >= count:
+        return f"{what} that do not exist"
+    last = min(last, count - 1)
+    return f"{what} {first} to {last}" if last > first else f"{what} {first}"
