@@ -52,6 +52,16 @@ class Chain:
     def chain_id(self) -> int:
         return self.node.chain_id
 
+    def signer(self, address: Address) -> Signer:
+        """Who signs for an address.
+
+        Raises: UsageError if nobody here does.
+        """
+        for signer in self.signers:
+            if signer.address.lower() == address.lower():
+                return signer
+        raise UsageError(f"There is no key of {address} here: give it to Chain.connect")
+
     def now(self) -> int:
         """The time, in seconds since 1970, that a transaction sent now would find, or later."""
         return self.node.now()
