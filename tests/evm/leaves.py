@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evm.contracts import Deployed
+from eth_abi.abi import encode
+
+from evm.contracts import Deployed, selector
 from tallystick.spec.leaf import Trace
 from tallystick.spec.scalar_steps import Place
 
-EXECUTE = (
-    "execute_leaf(bytes,bytes,bytes,uint256,uint256,uint256,uint256,uint256,bytes32,uint256,uint256[32])"  # no spaces
-)
-ROOM = [0] * 32
+EXECUTE = "execute_leaf(bytes,uint256,(uint256,uint256,uint256),uint256,bytes,bytes,(bytes32,uint256))"
+TYPES = ("bytes", "uint256", "(uint256,uint256,uint256)", "uint256", "bytes", "bytes", "(bytes32,uint256)")
 
 
 class LeafContract:
@@ -35,10 +35,9 @@ class LeafContract:
         Raises: Reverted, with the contract's reason.
         """
         words = b"".join(word.to_bytes(4, "little") for word in accumulators)
-        step = (first_value, place.output, place.element, place.step, position)
-        values = (kernel_bytes, words, witness, *step, trace.root, trace.values, ROOM)
-        (digest,) = self.contract.call(EXECUTE, values, ["bytes32"])
-        return digest
+        where = (place.output, place.element, place.step)
+        values = (kernel_bytes, first_value, where, position, words, witness, (trace.root, trace.values))
+        return self.contract.call_raw(selector(EXECUTE) + encode(TYPES, values))
 
     @property
     def gas_used(self) -> int:

@@ -11,45 +11,49 @@ import calldata
 import kernels
 import leaf
 
-LONGEST_WITNESS: constant(uint256) = 45056  # bytes: sixteen entries of the deepest trees take less
-HEAD: constant(uint256) = 4  # bytes before the arguments
-KERNEL: constant(uint256) = HEAD + 0 * 32
-WITNESS: constant(uint256) = HEAD + 2 * 32
+LONGEST_WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
+
+# Where in the call's data it is written where the bytes of an argument begin, as a distance from the first argument.
+HEAD: constant(uint256) = 4
+KERNEL: constant(uint256) = HEAD
+WITNESS: constant(uint256) = HEAD + 7 * 32
+
+
+struct Place:
+    output: uint256  # number of the output among the kernel's
+    element: uint256  # number of the element in it
+    step: uint256  # number of the program's step
+
+
+struct Trace:
+    root: bytes32  # over the digests of the values of the program's step
+    values: uint256  # how many there are
 
 
 @external
 @view
 def execute_leaf(
     kernel: Bytes[kernels.ENCODED_KERNEL],
-    accumulators: Bytes[272],
-    witness: Bytes[LONGEST_WITNESS],
     first_value: uint256,
-    output: uint256,
-    element: uint256,
-    step: uint256,
+    place: Place,
     position: uint256,
-    trace_root: bytes32,
-    values: uint256,
-    room: uint256[32],
+    accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
+    witness: Bytes[LONGEST_WITNESS],
+    trace: Trace,
 ) -> bytes32:
     """
     @notice The digest of the accumulators, or of the bits of the element, after a scalar step.
     @param kernel Its canonical bytes
+    @param first_value Number of the kernel's first output: only values before it can be loaded
+    @param place Where the scalar step is
+    @param position Number of the scalar step of the element
     @param accumulators The words before the step, each of four little-endian bytes
     @param witness The words that the step loads, with what proves them
-    @param first_value Number of the kernel's first output: only values before it can be loaded
-    @param output Number of the output among the kernel's
-    @param element Number of the element in the output
-    @param step Number of the program's step
-    @param position Number of the scalar step of the element
-    @param trace_root Root over the values of the program's step
-    @param values How many values it has
-    @param room Anything: it makes the call's data as long as what is cut out of it
+    @param trace What they are proved against
     """
     data: Bytes[kernels.PADDED_KERNEL] = kernels.padded(kernel)
     read: kernels.Kernel = kernels.read_kernel(data)
     reduce_at: uint256 = unsafe_add(read.extents_at, unsafe_mul(8, read.out_axes))
-    # Where the bytes of an argument begin is written in its place, as a distance from the first argument.
     kernel_at: uint256 = HEAD + convert(slice(msg.data, KERNEL, 32), uint256) + 32
     witness_at: uint256 = HEAD + convert(slice(msg.data, WITNESS, 32), uint256) + 32
     return leaf.execute_leaf(
@@ -59,14 +63,14 @@ def execute_leaf(
             points=kernels.elements(data, reduce_at, read.reduce_axes),
             elements=kernels.elements(data, read.dims_at, read.rank),
             first_value=first_value,
-            output=output,
-            element=element,
-            step=step,
+            output=place.output,
+            element=place.element,
+            step=place.step,
             position=position,
             witness_at=witness_at,
             witness_end=witness_at + len(witness),
-            trace_root=trace_root,
-            values=values,
+            trace_root=trace.root,
+            values=trace.values,
         ),
         accumulators,
     )

@@ -11,6 +11,7 @@
 import reader
 
 LONGEST: constant(uint256) = 1024  # bytes that are cut out at once
+SHORTER: constant(uint256) = 512
 
 
 @internal
@@ -53,8 +54,13 @@ def digest(at: uint256) -> bytes32:
 @view
 def cut(at: uint256, length: uint256) -> Bytes[LONGEST]:
     """
-    @notice So many bytes from there on, at most LONGEST. The call's data must be at least that long.
-    @dev Of the call's data only a fixed length can be copied, which must be there: a window is, that ends at its end.
+    @notice So many bytes from there on, at most LONGEST. Where the call's data is shorter than that, it must have
+            SHORTER bytes at least, and all but SHORTER of them must lie outside of those that are cut out.
+    @dev Only a fixed length can be copied out of the call's data, all of which must be there: hence a window, that is
+         cut to what is wanted.
     """
-    start: uint256 = min(at, unsafe_sub(len(msg.data), LONGEST))
-    return slice(slice(msg.data, start, LONGEST), unsafe_sub(at, start), length)
+    if len(msg.data) < LONGEST:
+        start: uint256 = min(at, len(msg.data) - SHORTER)
+        return slice(slice(msg.data, start, SHORTER), at - start, length)
+    start: uint256 = min(at, len(msg.data) - LONGEST)
+    return slice(slice(msg.data, start, LONGEST), at - start, length)

@@ -60,18 +60,21 @@ def execute_leaf(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> bytes
         leaf.kernel, leaf.out_points, leaf.points, leaf.element, leaf.position
     )
     assert len(accumulators) == unsafe_mul(4, scalar_steps.accumulator_words(leaf.kernel)), "wrong accumulators"
+    after: Bytes[LONGEST_WORDS] = b""
     if now.work == scalar_steps.UPDATE:
-        return self._words_digest(self.update(leaf, now, accumulators))
-    if now.work == scalar_steps.MERGE_LANES or now.work == scalar_steps.MERGE_BLOCK:
-        return self._words_digest(self.merge_step(leaf, now, accumulators))
-    word: uint256 = 0
-    if now.work == scalar_steps.START:
-        word = self.start(leaf)
-    elif now.work == scalar_steps.PLACE:
-        word = self.place_point(leaf, now, self._words(accumulators, 0, 1)[0])
+        after = self.update(leaf, now, accumulators)
+    elif now.work == scalar_steps.MERGE_LANES or now.work == scalar_steps.MERGE_BLOCK:
+        after = self.merge_step(leaf, now, accumulators)
     else:
-        word = self.store(leaf, accumulators)
-    return self._words_digest(self._packed([word]))
+        word: uint256 = 0
+        if now.work == scalar_steps.START:
+            word = self.start(leaf)
+        elif now.work == scalar_steps.PLACE:
+            word = self.place_point(leaf, now, self._word(accumulators, 0))
+        else:
+            word = self.store(leaf, accumulators)
+        after = self._packed([word], 1)
+    return sha256(concat(WORDS, after))
 
 
 @internal
@@ -81,17 +84,12 @@ def start(leaf: Leaf) -> uint256:
     @notice The value a scatter's element starts with, as it reads once it is stored.
     """
     word: uint256 = leaf.kernel.fill
+    end: uint256 = leaf.witness_at
     if leaf.kernel.has_base:
-        assert leaf.kernel.base < leaf.first_value, "value is not earlier"
         entry: word_machine.Entry = empty(word_machine.Entry)
-        end: uint256 = 0
-        entry, end = self.read_entry(leaf, leaf.witness_at, leaf.kernel.base)
-        well_formed.witness(end == leaf.witness_end)
-        assert entry.mode == word_machine.WORD, "word is missing"
-        assert entry.element == leaf.element, "wrong element"
-        word = entry.word
-    else:
-        self._no_witness(leaf)
+        entry, end = self.read_entry(leaf, end, leaf.kernel.base)
+        word = word_machine.proved_word(entry, leaf.element)
+    well_formed.witness(end == leaf.witness_end)
     return self._stored(leaf, word)
 
 
@@ -104,17 +102,12 @@ def update(
     @notice One reduce point into its lane.
     """
     indices: uint256[MOST_AXES] = scalar_steps.unravel(
-        now.point,
-        leaf.kernel.extents_at,
-        leaf.kernel.out_axes,
-        leaf.kernel.reduce_axes,
-        self._out_indices(leaf),
+        now.point, leaf.kernel.extents_at, leaf.kernel.out_axes, leaf.kernel.reduce_axes, self._out_indices(leaf)
     )
-    count: uint256 = leaf.kernel.accumulators
-    lane: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.left, count), count)
-    env: word_machine.Environment = self._environment(leaf, indices, lane)
-    lane = word_machine.execute(leaf.kernel.body_at, env)
-    return self._with_lane(accumulators, now.left, count, lane)
+    env: word_machine.Environment = self._environment(leaf, indices)
+    env = self._with_words(env, accumulators, now.left, leaf.kernel.accumulators)
+    lane: DynArray[uint256, MOST_RESULTS] = word_machine.execute(leaf.kernel.body_at, env)
+    return self._with_lane(accumulators, now.left, leaf.kernel.accumulators, lane)
 
 
 @internal
@@ -125,18 +118,21 @@ def merge_step(
     """
     @notice Two lanes into one; or lane 0 into the total, and the lanes back to their start.
     """
-    self._no_witness(leaf)
+    well_formed.witness(leaf.witness_at == leaf.witness_end)
     count: uint256 = leaf.kernel.accumulators
-    left: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.left, count), count)
+    env: word_machine.Environment = self._merge_environment(leaf)
     if now.work == scalar_steps.MERGE_LANES:
-        right: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(now.right, count), count)
-        return self._with_lane(accumulators, now.left, count, self.merge(leaf, left, right))
+        env = self._with_words(env, accumulators, now.left, count)
+        env = self._with_words(env, accumulators, now.right, count)
+        return self._with_lane(accumulators, now.left, count, word_machine.execute(leaf.kernel.merge_at, env))
+    size: uint256 = unsafe_mul(4, count)
+    total: Bytes[LONGEST_ACCUMULATORS] = slice(accumulators, 0, size)
     if now.right == 1:
-        total: DynArray[uint256, MOST_RESULTS] = self._words(accumulators, unsafe_mul(leaf.kernel.lanes, count), count)
-        left = self.merge(leaf, total, left)
-        well_formed.kernel(len(left) == count)
-    lane: Bytes[16] = slice(slice(msg.data, leaf.kernel.init_at, 16), 0, unsafe_mul(4, count))
-    return concat(kernels.repeated(lane, leaf.kernel.lanes), self._packed(left))
+        env = self._with_words(env, accumulators, leaf.kernel.lanes, count)
+        env = self._with_words(env, accumulators, 0, count)
+        total = self._packed(word_machine.execute(leaf.kernel.merge_at, env), count)
+    lane: Bytes[16] = slice(slice(msg.data, leaf.kernel.init_at, 16), 0, size)
+    return concat(kernels.repeated(lane, leaf.kernel.lanes), total)
 
 
 @internal
@@ -148,19 +144,22 @@ def place_point(leaf: Leaf, now: scalar_steps.ScalarStep, word: uint256) -> uint
     indices: uint256[MOST_AXES] = scalar_steps.unravel(
         now.point, leaf.kernel.extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES])
     )
-    body_at: uint256 = leaf.kernel.body_at
-    axes: uint256 = unsafe_add(leaf.kernel.out_axes, leaf.kernel.reduce_axes)
-    registers: uint256[REGISTERS] = word_machine.run_registers(body_at, self._environment(leaf, indices, []))
-    address_at: uint256 = leaf.kernel.address_at
-    if not views.is_open(address_at, axes, indices):
+    env: word_machine.Environment = self._environment(leaf, indices)
+    registers: uint256[REGISTERS] = word_machine.run_registers(leaf.kernel.body_at, env)
+    if not views.is_open(leaf.kernel.address_at, env.axes, indices):
         return word
-    at: int256 = views.located(address_at, axes, indices, registers, calldata.u16(body_at))
-    if at < 0 or convert(at, uint256) >= leaf.elements or convert(at, uint256) != leaf.element:
+    written: uint256 = calldata.u16(leaf.kernel.body_at)
+    at: int256 = views.located(leaf.kernel.address_at, env.axes, indices, registers, written)
+    if at < 0 or convert(at, uint256) != leaf.element or leaf.element >= leaf.elements:
         return word
-    placed: DynArray[uint256, MOST_RESULTS] = word_machine.results(body_at, registers)
+    placed: DynArray[uint256, MOST_RESULTS] = word_machine.results(leaf.kernel.body_at, registers)
     well_formed.kernel(len(placed) != 0)
     if leaf.kernel.merge_at != 0:
-        placed = self.merge(leaf, [word], [placed[0]])
+        env = self._merge_environment(leaf)
+        env.accumulators = 2
+        env.words[0] = word
+        env.words[1] = placed[0]
+        placed = word_machine.execute(leaf.kernel.merge_at, env)
         well_formed.kernel(len(placed) == 1)
     return self._stored(leaf, placed[0])
 
@@ -172,73 +171,60 @@ def store(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> uint256:
     @notice The bits of the element.
     """
     if leaf.kernel.kind == kernels.SCATTER:
-        self._no_witness(leaf)
-        return tensors.narrow(self._dtype(leaf), self._words(accumulators, 0, 1)[0])
+        well_formed.witness(leaf.witness_at == leaf.witness_end)
+        return tensors.narrow(self._dtype(leaf), self._word(accumulators, 0))
     indices: uint256[MOST_AXES] = self._out_indices(leaf)
     code_at: uint256 = leaf.kernel.body_at
-    total: DynArray[uint256, MOST_RESULTS] = []
+    lane: uint256 = 0
     if leaf.kernel.kind != kernels.MAP:
         code_at = leaf.kernel.epilogue_at
-        before: uint256 = 0
-        if leaf.kernel.kind == kernels.SCAN:
-            extents_at: uint256 = leaf.kernel.extents_at
-            point: uint256 = leaf.element % leaf.points
-            indices = scalar_steps.unravel(
-                point, extents_at, leaf.kernel.out_axes, leaf.kernel.reduce_axes, indices
-            )
-        else:
-            before = unsafe_mul(leaf.kernel.lanes, leaf.kernel.accumulators)
-        total = self._words(accumulators, before, leaf.kernel.accumulators)
-    words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, self._environment(leaf, indices, total))
+        lane = leaf.kernel.lanes  # the total stands behind the lanes
+    if leaf.kernel.kind == kernels.SCAN:
+        lane = 0
+        indices = scalar_steps.unravel(
+            leaf.element % leaf.points,
+            leaf.kernel.extents_at,
+            leaf.kernel.out_axes,
+            leaf.kernel.reduce_axes,
+            indices,
+        )
+    env: word_machine.Environment = self._environment(leaf, indices)
+    env = self._with_words(env, accumulators, lane, leaf.kernel.accumulators)
+    words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, env)
     well_formed.kernel(leaf.output < len(words))
     return tensors.narrow(self._dtype(leaf), words[leaf.output])
 
 
 @internal
 @view
-def merge(
-    leaf: Leaf, left: DynArray[uint256, MOST_RESULTS], right: DynArray[uint256, MOST_RESULTS]
-) -> DynArray[uint256, MOST_RESULTS]:
+def _environment(leaf: Leaf, indices: uint256[MOST_AXES]) -> word_machine.Environment:
     """
-    @notice Combine two sets of accumulators. A merge sees no loop indices and loads nothing.
-    """
-    env: word_machine.Environment = empty(word_machine.Environment)
-    env.step = leaf.step
-    for word: uint256 in left:
-        env.words[env.accumulators] = word
-        env.accumulators = unsafe_add(env.accumulators, 1)
-    for word: uint256 in right:
-        env.words[env.accumulators] = word
-        env.accumulators = unsafe_add(env.accumulators, 1)
-    return word_machine.execute(leaf.kernel.merge_at, env)
-
-
-@internal
-@view
-def _environment(
-    leaf: Leaf, indices: uint256[MOST_AXES], accumulators: DynArray[uint256, MOST_RESULTS]
-) -> word_machine.Environment:
-    """
-    @notice What a code sees in one scalar step, the words of the witness among it.
+    @notice What a code sees in one scalar step, but for accumulators; the words of the witness among it.
     """
     env: word_machine.Environment = empty(word_machine.Environment)
     env.step = leaf.step
     env.axes = unsafe_add(leaf.kernel.out_axes, leaf.kernel.reduce_axes)
     env.indices = indices
-    for word: uint256 in accumulators:
-        env.words[env.accumulators] = word
-        env.accumulators = unsafe_add(env.accumulators, 1)
     # WITNESS
     env.loads = leaf.kernel.loads
     at: uint256 = leaf.witness_at
     view_at: uint256 = leaf.kernel.views_at
     for slot: uint256 in range(env.loads, bound=kernels.LOADS):
-        value: uint256 = calldata.u32(view_at)
-        assert value < leaf.first_value, "value is not earlier"
         env.views_at[slot] = view_at
-        env.entries[slot], at = self.read_entry(leaf, at, value)
+        env.entries[slot], at = self.read_entry(leaf, at, calldata.u32(view_at))
         view_at = views.end(unsafe_add(view_at, 8), env.axes)
     well_formed.witness(at == leaf.witness_end)
+    return env
+
+
+@internal
+@pure
+def _merge_environment(leaf: Leaf) -> word_machine.Environment:
+    """
+    @notice What a merge sees, but for accumulators: no loop indices, no words of a witness.
+    """
+    env: word_machine.Environment = empty(word_machine.Environment)
+    env.step = leaf.step
     return env
 
 
@@ -250,9 +236,10 @@ def _out_indices(leaf: Leaf) -> uint256[MOST_AXES]:
     """
     number: uint256 = leaf.element
     if leaf.kernel.kind == kernels.SCAN:
-        number //= leaf.points
-    extents_at: uint256 = leaf.kernel.extents_at
-    return scalar_steps.unravel(number, extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES]))
+        number = unsafe_div(number, leaf.points)
+    return scalar_steps.unravel(
+        number, leaf.kernel.extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES])
+    )
 
 
 @internal
@@ -272,40 +259,29 @@ def _stored(leaf: Leaf, word: uint256) -> uint256:
     return tensors.widen(dtype, tensors.narrow(dtype, word))
 
 
-@internal
-@pure
-def _no_witness(leaf: Leaf):
-    well_formed.witness(leaf.witness_at == leaf.witness_end)
-
-
 # ACCUMULATORS
 
 
 @internal
-@view
-def _words_digest(words: Bytes[LONGEST_WORDS]) -> bytes32:
-    return sha256(concat(WORDS, words))
+@pure
+def _word(accumulators: Bytes[LONGEST_ACCUMULATORS], number: uint256) -> uint256:
+    return reader.u32(convert(slice(accumulators, unsafe_mul(4, number), 4), uint256) << 224)
 
 
 @internal
 @pure
-def _words(
-    accumulators: Bytes[LONGEST_ACCUMULATORS], first: uint256, count: uint256
-) -> DynArray[uint256, MOST_RESULTS]:
-    words: DynArray[uint256, MOST_RESULTS] = []
-    for i: uint256 in range(count, bound=MOST_RESULTS):
-        word: uint256 = convert(slice(accumulators, unsafe_mul(4, unsafe_add(first, i)), 4), uint256)
-        words.append(reader.u32(word << 224))
-    return words
-
-
-@internal
-@pure
-def _packed(words: DynArray[uint256, MOST_RESULTS]) -> Bytes[LONGEST_LANE]:
-    packed: uint256 = 0
-    for word: uint256 in words:
-        packed = packed << 32 | reader.u32(word << 224)
-    return slice(convert(packed << unsafe_sub(256, unsafe_mul(32, len(words))), bytes32), 0, unsafe_mul(4, len(words)))
+def _with_words(
+    given: word_machine.Environment, accumulators: Bytes[LONGEST_ACCUMULATORS], lane: uint256, count: uint256
+) -> word_machine.Environment:
+    """
+    @notice An environment with the words of one more lane.
+    """
+    env: word_machine.Environment = given
+    first: uint256 = unsafe_mul(lane, count)
+    for i: uint256 in range(count, bound=kernels.ACCUMULATORS):
+        env.words[env.accumulators] = self._word(accumulators, unsafe_add(first, i))
+        env.accumulators = unsafe_add(env.accumulators, 1)
+    return env
 
 
 @internal
@@ -316,12 +292,25 @@ def _with_lane(
     """
     @notice The accumulators with other words in one lane.
     """
-    well_formed.kernel(len(words) == count)
     size: uint256 = unsafe_mul(4, count)
     start: uint256 = unsafe_mul(lane, size)
     end: uint256 = unsafe_add(start, size)
     rest: uint256 = unsafe_sub(len(accumulators), end)
-    return concat(slice(accumulators, 0, start), self._packed(words), slice(accumulators, end, rest))
+    return concat(slice(accumulators, 0, start), self._packed(words, count), slice(accumulators, end, rest))
+
+
+@internal
+@pure
+def _packed(words: DynArray[uint256, MOST_RESULTS], count: uint256) -> Bytes[LONGEST_LANE]:
+    """
+    @notice Words of which there must be so many, each in four little-endian bytes.
+    """
+    well_formed.kernel(len(words) == count)
+    packed: uint256 = 0
+    for word: uint256 in words:
+        packed = packed << 32 | reader.u32(word << 224)
+    size: uint256 = unsafe_mul(4, count)
+    return slice(convert(packed << unsafe_sub(256, unsafe_mul(8, size)), bytes32), 0, size)
 
 
 # READING A WITNESS
@@ -331,8 +320,9 @@ def _with_lane(
 @view
 def read_entry(leaf: Leaf, start: uint256, number: uint256) -> (word_machine.Entry, uint256):
     """
-    @notice One entry, checked against the trace root, and where it ends.
+    @notice One entry, which is about a value, checked against the trace root, and where it ends.
     """
+    assert number < leaf.first_value, "value is not earlier"
     entry: word_machine.Entry = empty(word_machine.Entry)
     at: uint256 = self._after(leaf.witness_end, start, 1)
     entry.mode = calldata.u8(start)

@@ -106,8 +106,17 @@ def load(slot: uint256, env: Environment, registers: uint256[REGISTERS], written
     if at < 0 or convert(at, uint256) >= entry.elements:
         assert entry.mode == OUTSIDE, "address is outside"
         return calldata.u32(fill_at)
+    return self.proved_word(entry, convert(at, uint256))
+
+
+@internal
+@pure
+def proved_word(entry: Entry, element: uint256) -> uint256:
+    """
+    @notice The word of an element, which the entry must be about.
+    """
     assert entry.mode == WORD, "word is missing"
-    assert entry.element == convert(at, uint256), "wrong element"
+    assert entry.element == element, "wrong element"
     return entry.word
 
 
