@@ -31,9 +31,28 @@ REQUEST_TIMEOUT_S = 20.0
 TRANSACTION_TIMEOUT_S = 180.0
 LOG_BLOCKS = 1_000
 """Blocks asked for at a time: public nodes refuse long ranges."""
+_ASKED_AGAIN = [
+    "eth_blockNumber",
+    "eth_call",
+    "eth_chainId",
+    "eth_estimateGas",
+    "eth_gasPrice",
+    "eth_getBalance",
+    "eth_getBlockByNumber",
+    "eth_getCode",
+    "eth_getLogs",
+    "eth_getTransactionByHash",
+    "eth_getTransactionCount",
+    "eth_getTransactionReceipt",
+    "eth_maxPriorityFeePerGas",
+]
+"""Questions that may be repeated when no answer comes. A transaction may have arrived all the same."""
 _GAS_MARGIN = 1.2  # another transaction before ours may make it dearer than when it was estimated
 _FIRST_POLL_S = 0.01
 _LONGEST_POLL_S = 2.0
+
+_QUOTED = 200
+"""Characters of a strange answer that are worth showing."""
 
 T = TypeVar("T")
 
@@ -56,7 +75,9 @@ class JsonRpcNode:
             raise UsageError("A chain is named by the http:// or https:// address of its JSON-RPC")
         # The rest of an address often is somebody's key, and belongs into no message.
         self.name = f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}"
-        retries = ExceptionRetryConfiguration(errors=(NoConnection, Timeout), retries=2, backoff_factor=0.2)
+        retries = ExceptionRetryConfiguration(
+            errors=(NoConnection, Timeout), retries=3, backoff_factor=0.2, method_allowlist=_ASKED_AGAIN
+        )
         provider = HTTPProvider(
             url, request_kwargs={"timeout": request_timeout_s}, exception_retry_configuration=retries
         )
@@ -81,8 +102,7 @@ class JsonRpcNode:
             gas = int(self._ask(lambda: self._web3.eth.estimate_gas(_fields(fields))) * _GAS_MARGIN)
         fields["gas"] = gas
         if isinstance(sender, KeySigner):
-            signed = sender.sign(self._complete(fields))
-            name = self._ask(lambda: self._web3.eth.send_raw_transaction(signed)).to_0x_hex()
+            name = self._send_signed(sender.sign(self._complete(fields)))
         else:
             name = self._ask(lambda: self._web3.eth.send_transaction(_fields(fields))).to_0x_hex()
         return self._receipt(name, fields)
@@ -95,12 +115,11 @@ class JsonRpcNode:
                 "fromBlock": start,
                 "toBlock": min(start + LOG_BLOCKS - 1, last_block),
             }
-            found += [_log(entry) for entry in self._ask(lambda query=query: self._web3.eth.get_logs(query))]
+            found += self._ask(lambda query=query: [_log(entry) for entry in self._web3.eth.get_logs(query)])
         return found
 
     def call_data(self, transaction: str) -> bytes:
-        found: Any = self._ask(lambda: self._web3.eth.get_transaction(cast(Any, transaction)))
-        return bytes(found["input"])
+        return self._ask(lambda: bytes(cast(Any, self._web3.eth.get_transaction(cast(Any, transaction)))["input"]))
 
     def code(self, address: Address) -> bytes:
         return bytes(self._ask(lambda: self._web3.eth.get_code(Web3.to_checksum_address(address))))
@@ -114,9 +133,9 @@ class JsonRpcNode:
     def now(self) -> int:
         # On an idle development chain the latest block may be old: what counts is when the next would be.
         try:
-            return self._block("pending")["timestamp"]
+            return self._ask(lambda: self._time("pending"))
         except ChainError:
-            return self._block("latest")["timestamp"]
+            return self._ask(lambda: self._time("latest"))
 
     def advance_time(self, seconds: int) -> None:
         try:
@@ -125,8 +144,8 @@ class JsonRpcNode:
         except ChainError as error:
             raise ChainError(f"{self.name} does not let its clock be moved; only development chains do") from error
 
-    def _block(self, which: Any) -> Any:
-        return self._ask(lambda: self._web3.eth.get_block(which))
+    def _time(self, block: Any) -> int:
+        return int(self._web3.eth.get_block(block)["timestamp"])  # pyright: ignore[reportTypedDictNotRequiredAccess]
 
     def request(self, method: str, arguments: list[Any]) -> Any:
         """Anything else that this node knows, by the method's name."""
@@ -135,7 +154,7 @@ class JsonRpcNode:
     def _complete(self, fields: dict[str, Any]) -> dict[str, Any]:
         """A transaction as it is signed: with the chain's identity, the account's next nonce and what gas may cost."""
         nonce = self._ask(lambda: self._web3.eth.get_transaction_count(fields["from"], "pending"))
-        base_fee = self._block("latest").get("baseFeePerGas")
+        base_fee = self._ask(lambda: self._web3.eth.get_block("latest").get("baseFeePerGas"))
         if base_fee is None:
             fees = {"gasPrice": self._ask(lambda: self._web3.eth.gas_price)}
         else:
@@ -157,16 +176,26 @@ class JsonRpcNode:
                 )
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_POLL_S)
-        if found["status"] != 1:
+        if self._ask(lambda: found["status"] != 1):
             raise Reverted(self._why(fields, found["blockNumber"]))
+        return self._ask(lambda: self._read_receipt(found))
+
+    def _read_receipt(self, found: Any) -> RawReceipt:
         return RawReceipt(
-            name,
+            found["transactionHash"].to_0x_hex(),
             found["blockNumber"],
-            self._block(found["blockNumber"])["timestamp"],
+            self._time(found["blockNumber"]),
             found["gasUsed"],
             tuple(_log(entry) for entry in found["logs"]),
             found["contractAddress"],
         )
+
+    def _send_signed(self, signed: bytes) -> str:
+        try:
+            return self._ask(lambda: self._web3.eth.send_raw_transaction(signed)).to_0x_hex()
+        except _SilentError as error:
+            name = Web3.keccak(signed).to_0x_hex()
+            raise ChainError(f"{error} It may have got the transaction all the same", name) from error
 
     def _find_receipt(self, name: str) -> Any:
         try:
@@ -194,15 +223,20 @@ class JsonRpcNode:
             raise _UnknownTransactionError(str(error)) from error
         except RequestException as error:
             # Without the cause, whose text has the whole address.
-            raise ChainError(
+            raise _SilentError(
                 f"{self.name} does not answer ({type(error).__name__}): is the node running, and its address right?"
             ) from None
         except MethodUnavailable as error:
             raise ChainError(f"{self.name} does not know what it was asked: {error}") from error
         except Web3RPCError as error:
             raise ChainError(f"{self.name} refuses: {_refusal(error)}") from error
-        except Web3Exception as error:
-            raise ChainError(f"{self.name} answers what no chain should: {error}") from error
+        except (Web3Exception, ValueError, TypeError, KeyError, AttributeError) as error:
+            # The last four: whatever web3 trips over where an answer has another form than it expects.
+            raise ChainError(f"{self.name} answers what no chain should: {str(error)[:_QUOTED]}") from error
+
+
+class _SilentError(ChainError):
+    """The node does not answer."""
 
 
 class _UnknownTransactionError(ChainError):

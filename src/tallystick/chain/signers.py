@@ -12,6 +12,7 @@ from tallystick.errors import UsageError
 with ChainExtra():
     from eth_account import Account
     from eth_account.signers.local import LocalAccount
+    from eth_utils.exceptions import ValidationError
 
 
 class Signer(Protocol):
@@ -27,10 +28,12 @@ class KeySigner:
     def __init__(self, key: bytes | LocalAccount) -> None:
         if not isinstance(key, bytes):
             self._account = key
-        elif len(key) == 32:
+            return
+        try:
             self._account = Account.from_key(key)
-        else:
-            raise UsageError(f"A private key has 32 bytes, not {len(key)}")
+        except (ValueError, ValidationError):
+            # Without the cause, which may say what the key was.
+            raise UsageError(f"These {len(key)} bytes are no private key: that is a number of 32 bytes") from None
 
     @property
     def address(self) -> Address:
