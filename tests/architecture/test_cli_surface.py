@@ -20,6 +20,12 @@ SURFACE = {
     "tally verify": ["--full", "--help", "--json", "--sample", "--threads", "-h", "-j", "RECEIPT"],
     "tally inspect": ["--bodies", "--help", "--json", "-h", "WHAT"],
     "tally predict": ["--help", "--job", "--json", "-h", "FOLDER", "FUNCTION", "ARGUMENTS"],
+    "tally dispute": ["--help", "-h"],
+    "tally dispute simulate": [
+        *("--at", "--chain", "--fault", "--help", "--json", "--role", "--seed", "--threads", "-f", "-h", "-j"),
+        "WHAT",
+    ],
+    "tally dispute faults": ["--help", "--json", "-h"],
     "tally key": ["--help", "-h"],
     "tally key show": ["--help", "--json", "-h"],
 }

@@ -21,11 +21,14 @@ app = typer.Typer(
     tally verify runs/digits/receipt.json --sample 10%     re-run a random sample
     tally inspect examples/digits.py:job                   read the program
     tally predict runs/digits examples/digits.py:predict   use the trained model
+    tally dispute simulate runs/digits --fault weight-ulp  see a liar convicted
     """,
     epilog="Exit codes: 0 done, 1 verification failed, 2 not done (wrong use, no space, your code raised), 3 a bug, "
     "130 interrupted. Every command takes --json: one document on standard output, all else on standard error.",
 )
 key_app = typer.Typer(no_args_is_help=True, help="The key that signs your receipts.")
+dispute_app = typer.Typer(no_args_is_help=True, help="What a referee does to a liar.")
+app.add_typer(dispute_app, name="dispute")
 app.add_typer(key_app, name="key")
 
 Reference = Annotated[
@@ -171,6 +174,66 @@ def predict(
     from tallystick.cli.predict import call_with_model
 
     call_with_model(folder, function, arguments or [], job, json)
+
+
+@dispute_app.command(
+    "simulate", epilog="Example: tally dispute simulate examples/digits.py:job --fault weight-ulp --at 137"
+)
+def dispute_simulate(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:JOB|RUN", help="A job in your file, or a run folder with somebody's program."),
+    ],
+    fault: Annotated[
+        str, typer.Option("--fault", "-f", metavar="KIND", help="What goes wrong: one of tally dispute faults.")
+    ] = "weight-ulp",
+    at: Annotated[
+        int | None,
+        typer.Option(
+            "--at",
+            min=0,
+            metavar="STEP",
+            help="The step in which it goes wrong. Default: the one in the middle.",
+            show_default=False,
+        ),
+    ] = None,
+    role: Annotated[
+        str,
+        typer.Option(
+            "--role",
+            metavar="worker|challenger",
+            help="Who is wrong: the worker, who claims a false result, or the challenger of a true one.",
+        ),
+    ] = "worker",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Picks the slot and element that go wrong.")] = 0,
+    chain: Annotated[
+        str,
+        typer.Option(
+            "--chain",
+            metavar="embedded|none|URL",
+            help="Where the referee is: in a chain inside this process, in plain Python, or on a development node.",
+        ),
+    ] = "embedded",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Let one side of a dispute lie, and watch it lose.
+
+    A worker claims what the job computes and posts a bond; a challenger disagrees
+    and posts another. Move by move the disagreement is narrowed down to one scalar
+    step, which the referee contract executes. Exit code 1 would mean that the liar won.
+    """
+    from tallystick.cli.dispute import simulate_dispute
+
+    simulate_dispute(what, fault, at, role, seed, chain, threads, json)
+
+
+@dispute_app.command("faults", epilog="Example: tally dispute faults --json")
+def dispute_faults(json: Json = False) -> None:
+    """List the kinds of faults that a dispute can be simulated with."""
+    from tallystick.cli.dispute import list_faults
+
+    list_faults(json)
 
 
 @key_app.command("show", epilog="Example: tally key show --json")

@@ -72,7 +72,8 @@ class Bar:
         steps, seconds = self.done - self.first, now - self.started
         if steps > 0 and seconds > 0.5:
             words.append(f"{steps / seconds:.1f} steps/s")
-            words.append(f"{duration((self.total - self.done) * seconds / steps)} left")
+            if self.total > self.done:
+                words.append(f"{duration((self.total - self.done) * seconds / steps)} left")
         return " · ".join(words)
 
     def log(self) -> None:

@@ -150,7 +150,7 @@ class Simulator:
         def count(steps: int) -> None:
             nonlocal done
             done += steps
-            self.stage(what, done, 0)
+            self.stage(what, min(done, self.job.steps), self.job.steps)
 
         return count
 
