@@ -182,7 +182,7 @@ class RefereeClient:
 
 
 def deploy_referee(chain: Chain, terms: Terms, sender: Signer, token: Address | None = None) -> Deployment:
-    """Put a referee on a chain, with the contract that executes its leaves.
+    """Put a referee on a chain, with the contracts that read kernels and execute leaves for it.
 
     `token` is the ERC-20 that bonds are posted in; without one a test token is put there, too.
     """
@@ -190,8 +190,10 @@ def deploy_referee(chain: Chain, terms: Terms, sender: Signer, token: Address | 
     addresses: dict[str, Address] = {}
     if token is None:
         token = addresses["TestToken"] = chain.deploy(compile_contract("TestToken"), sender=sender).address
-    leaf = addresses["LeafExecutor"] = chain.deploy(compile_contract("LeafExecutor"), sender=sender).address
-    referee = chain.deploy(compile_contract("Referee"), token, leaf, terms, sender=sender)
+    for name in ("KernelReader", "LeafExecutor"):
+        addresses[name] = chain.deploy(compile_contract(name), sender=sender).address
+    reader, leaf = addresses["KernelReader"], addresses["LeafExecutor"]
+    referee = chain.deploy(compile_contract("Referee"), token, reader, leaf, terms, sender=sender)
     return Deployment(chain.chain_id, first_block, {**addresses, "Referee": referee.address})
 
 

@@ -31,7 +31,7 @@ LONGEST: constant(uint256) = 2**40 - 1  # seconds
 
 ITEMS: constant(uint256) = 63 * kernels.ACCUMULATOR_BYTES
 CHUNK: constant(uint256) = 1024
-WITNESS: constant(uint256) = 45_056  # bytes: more than the longest entries for sixteen loads
+WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
 
 LEAF: constant(bytes1) = 0x00
 WORDS: constant(bytes1) = 0x05
@@ -45,17 +45,24 @@ RELEASED: constant(uint256) = 3
 interface LeafExecutor:
     def execute_leaf(
         kernel: Bytes[kernels.ENCODED_KERNEL],
+        first_value: uint256,
+        place: Place,
+        position: uint256,
         accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
         witness: Bytes[WITNESS],
-        first_value: uint256,
-        output: uint256,
-        element: uint256,
-        step: uint256,
-        position: uint256,
-        trace_root: bytes32,
-        values: uint256,
-        room: uint256[32],
+        trace: Trace,
     ) -> bytes32: view
+
+
+struct Place:
+    output: uint256
+    element: uint256
+    step: uint256
+
+
+struct Trace:
+    root: bytes32
+    values: uint256
 
 
 struct Terms:
@@ -400,18 +407,11 @@ def execute(
     here: board.Board = self._begin(id, 2**board.EXECUTE)
     assert game.kernel_leaf(first_value, kernel) == game.digests[id].kernel_leaf, "wrong kernel"
     assert sha256(concat(WORDS, accumulators)) == game.digests[id].low, "wrong accumulators"
+    first_step: uint256 = self.claims[self.parties[id] >> 160].first_step
+    place: Place = Place(output=here.output, element=here.element, step=first_step + here.step)
+    trace: Trace = Trace(root=game.digests[id].trace_root, values=here.values)
     after: bytes32 = staticcall leaf_executor.execute_leaf(
-        kernel,
-        accumulators,
-        witness,
-        first_value,
-        here.output,
-        here.element,
-        self.claims[self.parties[id] >> 160].first_step + here.step,
-        here.low,
-        game.digests[id].trace_root,
-        here.values,
-        empty(uint256[32]),
+        kernel, first_value, place, here.low, accumulators, witness, trace
     )
     self._finish(id, game.decide(here, after == game.digests[id].high))
 
