@@ -192,8 +192,8 @@ def deploy_referee(chain: Chain, terms: Terms, sender: Signer, token: Address | 
         token = addresses["TestToken"] = chain.deploy(compile_contract("TestToken"), sender=sender).address
     for name in ("KernelReader", "LeafExecutor"):
         addresses[name] = chain.deploy(compile_contract(name), sender=sender).address
-    reader, leaf = addresses["KernelReader"], addresses["LeafExecutor"]
-    referee = chain.deploy(compile_contract("Referee"), token, reader, leaf, terms, sender=sender)
+    artifact = compile_contract("Referee")
+    referee = chain.deploy(artifact, token, addresses["KernelReader"], addresses["LeafExecutor"], terms, sender=sender)
     return Deployment(chain.chain_id, first_block, {**addresses, "Referee": referee.address})
 
 
