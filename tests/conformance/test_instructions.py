@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from conformance.implementations import Implementation, Specification, assert_sa
 from property.strategies import SMALL_INTEGERS, SPECIAL_WORDS, Case
 from sample_programs import i32
 from tallystick.ir.builder import CodeBuilder
-from tallystick.spec.instructions import ARITY, SOURCES, Op
+from tallystick.spec.instructions import ARITY, FLOAT_RESULT, SOURCES, Op
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, Tensor, TensorType, is_storable
@@ -111,6 +112,23 @@ def chains_case() -> tuple[Case, list[bytes]]:
 
 def test_bits_of_results_seen_by_other_instructions(impl: Implementation) -> None:
     case, want = chains_case()
+    assert_same_words(case, case.program.value_types, impl.trace(case), want)
+
+
+@cache
+def stored_case() -> tuple[Case, list[bytes]]:
+    """Every float result stored as every float: whichever NaN the hardware makes, the one NaN is stored."""
+    kernels = []
+    for op in (op for op in Op if op in FLOAT_RESULT):
+        for dtype in (DType.F32, DType.BF16, DType.F16):
+            row, column = Address(0, (1, 0)), Address(0, (0, 1))
+            kernels.append(replace(pairs(COUNT, column, row, op), outputs=(dtype,)))
+    case = Case(Program((i32(COUNT),), (), tuple(kernels), (0,)), (words_tensor(WORDS),), (), 0, 1)
+    return case, Specification().trace(case)
+
+
+def test_float_results_stored_as_floats(impl: Implementation) -> None:
+    case, want = stored_case()
     assert_same_words(case, case.program.value_types, impl.trace(case), want)
 
 

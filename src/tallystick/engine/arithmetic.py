@@ -49,6 +49,15 @@ def opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 # BINARY32
 
 
+def square_root(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """The correctly rounded square root.
+
+    LLVM drops the repair of a NaN that comes out of a square root it can see, because to LLVM one NaN is as good as
+    another. Behind the fence, which costs no instruction, it cannot.
+    """
+    return overloaded(builder, "llvm.arithmetic.fence", overloaded(builder, "llvm.sqrt", value))
+
+
 def fused_multiply_add(builder: ir.IRBuilder, target: Target, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a * b + c, rounded once."""
     if target.has_fma:

@@ -121,7 +121,7 @@ class Emitter(Converter):
             case Op.FDIV, [a, b]:
                 return float_result(builder.fdiv(a, b))
             case Op.FSQRT, [a]:
-                return float_result(arithmetic.overloaded(builder, "llvm.sqrt", a))
+                return float_result(arithmetic.square_root(builder, a))
             case Op.FFMA, [a, b, c]:
                 return float_result(arithmetic.fused_multiply_add(builder, self.target, a, b, c))
             case Op.FRINT, [a]:
