@@ -25,7 +25,6 @@ LONGEST_WORDS: constant(uint256) = 576  # bytes: two accumulators and a lane
 DEEPEST: constant(uint256) = 32  # levels: of the chunk tree of the largest tensor; a trace tree has fewer
 MOST_AXES: constant(uint256) = 8
 MOST_RESULTS: constant(uint256) = 4
-REGISTERS: constant(uint256) = 256
 
 TENSOR: constant(bytes1) = 0x02
 WORDS: constant(bytes1) = 0x05
@@ -145,14 +144,11 @@ def place_point(leaf: Leaf, now: scalar_steps.ScalarStep, word: uint256) -> uint
         now.point, leaf.kernel.extents_at, 0, leaf.kernel.out_axes, empty(uint256[MOST_AXES])
     )
     env: word_machine.Environment = self._environment(leaf, indices)
-    registers: uint256[REGISTERS] = word_machine.run_registers(leaf.kernel.body_at, env)
-    if not views.is_open(leaf.kernel.address_at, env.axes, indices):
-        return word
-    written: uint256 = calldata.u16(leaf.kernel.body_at)
-    at: int256 = views.located(leaf.kernel.address_at, env.axes, indices, registers, written)
+    placed: DynArray[uint256, MOST_RESULTS] = []
+    at: int256 = 0
+    placed, at = word_machine.execute_and_locate(leaf.kernel.body_at, env, leaf.kernel.address_at)
     if at < 0 or convert(at, uint256) != leaf.element or leaf.element >= leaf.elements:
         return word
-    placed: DynArray[uint256, MOST_RESULTS] = word_machine.results(leaf.kernel.body_at, registers)
     well_formed.kernel(len(placed) != 0)
     if leaf.kernel.merge_at != 0:
         env = self._merge_environment(leaf)

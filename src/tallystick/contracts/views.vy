@@ -22,6 +22,8 @@ MOST_COMPUTED: constant(uint256) = 2
 MOST_GUARDS: constant(uint256) = 16
 REGISTERS: constant(uint256) = 256
 
+CLOSED: constant(int256) = min_value(int256)  # no sum comes near it
+
 
 @internal
 @view
@@ -51,8 +53,10 @@ def located(
     written: uint256,
 ) -> int256:
     """
-    @notice The element number that an address means where its guards are open; it may lie outside of its tensor.
+    @notice The number of the element that an address means, which may lie outside of its tensor; or CLOSED.
     """
+    if not self.is_open(address_at, axes, indices):
+        return CLOSED
     sum: int256 = self.affine(address_at, axes, indices)
     at: uint256 = unsafe_add(address_at, unsafe_mul(8, unsafe_add(1, axes)))
     computed: uint256 = calldata.u8(at)

@@ -3,7 +3,7 @@
 @title Straight-line code, run on words
 @license Apache-2.0
 @notice
-    A mirror of `run_registers` in `tallystick/spec/instructions.py` and of `WitnessWords` in `tallystick/spec/leaf.py`.
+    A mirror of `execute` in `tallystick/spec/instructions.py` and of `WitnessWords` in `tallystick/spec/leaf.py`.
     The code lies in the call's data as a kernel holds it: u16 instructions, u8 results, result registers, instructions.
 """
 
@@ -45,9 +45,21 @@ struct Environment:
 
 @internal
 @view
-def run_registers(code_at: uint256, env: Environment) -> uint256[REGISTERS]:
+def execute(code_at: uint256, env: Environment) -> DynArray[uint256, MOST_RESULTS]:
     """
-    @notice Run straight-line code once and return every register, in order.
+    @notice Run straight-line code once and return its result words.
+    """
+    return self.execute_and_locate(code_at, env, 0)[0]
+
+
+@internal
+@view
+def execute_and_locate(
+    code_at: uint256, env: Environment, address_at: uint256
+) -> (DynArray[uint256, MOST_RESULTS], int256):
+    """
+    @notice Run straight-line code once and return its result words, and the element that an address means after it:
+            CLOSED if there is none. The registers stay here: they are too many to be handed around.
     """
     registers: uint256[REGISTERS] = empty(uint256[REGISTERS])
     count: uint256 = calldata.u16(code_at)
@@ -67,7 +79,10 @@ def run_registers(code_at: uint256, env: Environment) -> uint256[REGISTERS]:
         if op == instructions.CONST:
             registers[i] = immediate
         elif op == instructions.LOAD:
-            registers[i] = self.load(immediate, env, registers, i)
+            well_formed.kernel(immediate < env.loads)
+            view_at: uint256 = env.views_at[immediate]
+            place: int256 = views.located(unsafe_add(view_at, 8), env.axes, env.indices, registers, i)
+            registers[i] = self.load(view_at, place, env.entries[immediate])
         elif op == instructions.ACC:
             well_formed.kernel(immediate < env.accumulators)
             registers[i] = env.words[immediate]
@@ -76,7 +91,17 @@ def run_registers(code_at: uint256, env: Environment) -> uint256[REGISTERS]:
             registers[i] = env.indices[immediate] & (2**32 - 1)
         else:
             registers[i] = env.step & (2**32 - 1)
-    return registers
+    located: int256 = views.CLOSED
+    if address_at != 0:
+        located = views.located(address_at, env.axes, env.indices, registers, count)
+    # RESULTS
+    words: DynArray[uint256, MOST_RESULTS] = []
+    results: uint256 = calldata.u8(unsafe_add(code_at, 2))
+    for i: uint256 in range(results, bound=MOST_RESULTS):
+        register: uint256 = calldata.u8(unsafe_add(unsafe_add(code_at, 3), i))
+        well_formed.kernel(register < count)
+        words.append(registers[register])
+    return words, located
 
 
 @internal
@@ -90,19 +115,15 @@ def instructions_at(code_at: uint256) -> uint256:
 
 @internal
 @view
-def load(slot: uint256, env: Environment, registers: uint256[REGISTERS], written: uint256) -> uint256:
+def load(view_at: uint256, at: int256, entry: Entry) -> uint256:
     """
-    @notice The word of a load slot. Its entry in the witness must be what its address asks for.
+    @notice The word of a load slot, whose entry in the witness must be what its address asks for.
     """
-    well_formed.kernel(slot < env.loads)
-    entry: Entry = env.entries[slot]
-    fill_at: uint256 = unsafe_add(env.views_at[slot], 4)
-    address_at: uint256 = unsafe_add(fill_at, 4)
-    if not views.is_open(address_at, env.axes, env.indices):
+    fill_at: uint256 = unsafe_add(view_at, 4)
+    if at == views.CLOSED:
         assert entry.mode == NOTHING, "guard is closed"
         return calldata.u32(fill_at)
     assert entry.mode != NOTHING, "word is missing"
-    at: int256 = views.located(address_at, env.axes, env.indices, registers, written)
     if at < 0 or convert(at, uint256) >= entry.elements:
         assert entry.mode == OUTSIDE, "address is outside"
         return calldata.u32(fill_at)
@@ -118,28 +139,3 @@ def proved_word(entry: Entry, element: uint256) -> uint256:
     assert entry.mode == WORD, "word is missing"
     assert entry.element == element, "wrong element"
     return entry.word
-
-
-@internal
-@view
-def results(code_at: uint256, registers: uint256[REGISTERS]) -> DynArray[uint256, MOST_RESULTS]:
-    """
-    @notice The result words of a code that was run.
-    """
-    written: uint256 = calldata.u16(code_at)
-    count: uint256 = calldata.u8(unsafe_add(code_at, 2))
-    words: DynArray[uint256, MOST_RESULTS] = []
-    for i: uint256 in range(count, bound=MOST_RESULTS):
-        register: uint256 = calldata.u8(unsafe_add(unsafe_add(code_at, 3), i))
-        well_formed.kernel(register < written)
-        words.append(registers[register])
-    return words
-
-
-@internal
-@view
-def execute(code_at: uint256, env: Environment) -> DynArray[uint256, MOST_RESULTS]:
-    """
-    @notice Run straight-line code once and return its result words.
-    """
-    return self.results(code_at, self.run_registers(code_at, env))
