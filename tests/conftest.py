@@ -13,7 +13,7 @@ settings.register_profile("tallystick", deadline=None)
 settings.load_profile("tallystick")
 
 # Tests that several files inherit; without this a failed assertion there would not say what it compared.
-pytest.register_assert_rewrite("chain_behaviour")
+pytest.register_assert_rewrite("chain_behaviour", "referee_behaviour")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -33,11 +33,12 @@ _LED_BY_A_ROOT = frozenset({Phase.REVEAL_TRACE, Phase.REVEAL_TENSOR})
 
 @dataclass(frozen=True)
 class Spent:
-    """What one transaction cost. `game` is None where it was about no game."""
+    """What one transaction cost. `game` is None where it was about no game; `timestamp` is its block's."""
 
     what: str
     game: int | None
     gas: int
+    timestamp: int
     transaction: str
 
 
@@ -175,7 +176,7 @@ class RefereeClient:
         return receipt
 
     def _note(self, what: str, game: int | None, receipt: Receipt) -> None:
-        self.spent.append(Spent(what, game, receipt.gas_used, receipt.transaction))
+        self.spent.append(Spent(what, game, receipt.gas_used, receipt.timestamp, receipt.transaction))
 
     def _signer(self, address: Address) -> Signer:
         return self.chain.signer(address)
