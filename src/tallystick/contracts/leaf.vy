@@ -168,7 +168,7 @@ def store(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> uint256:
     """
     if leaf.kernel.kind == kernels.SCATTER:
         well_formed.witness(leaf.witness_at == leaf.witness_end)
-        return tensors.narrow(self._dtype(leaf), self._word(accumulators, 0))
+        return tensors.narrow(self._dtype(leaf, leaf.output), self._word(accumulators, 0))
     indices: uint256[MOST_AXES] = self._out_indices(leaf)
     code_at: uint256 = leaf.kernel.body_at
     lane: uint256 = 0
@@ -188,7 +188,7 @@ def store(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> uint256:
     env = self._with_words(env, accumulators, lane, leaf.kernel.accumulators)
     words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, env)
     well_formed.kernel(leaf.output < len(words))
-    return tensors.narrow(self._dtype(leaf), words[leaf.output])
+    return tensors.narrow(self._dtype(leaf, leaf.output), words[leaf.output])
 
 
 @internal
@@ -240,18 +240,18 @@ def _out_indices(leaf: Leaf) -> uint256[MOST_AXES]:
 
 @internal
 @view
-def _dtype(leaf: Leaf) -> uint256:
-    assert leaf.output < leaf.kernel.outputs, "not an output of it"
-    return calldata.u8(unsafe_add(leaf.kernel.dtypes_at, leaf.output))
+def _dtype(leaf: Leaf, output: uint256) -> uint256:
+    assert output < leaf.kernel.outputs, "not an output of it"
+    return calldata.u8(unsafe_add(leaf.kernel.dtypes_at, output))
 
 
 @internal
 @view
 def _stored(leaf: Leaf, word: uint256) -> uint256:
     """
-    @notice A word after it was stored and loaded again.
+    @notice A word after it was stored and loaded again, in the one output of a scatter.
     """
-    dtype: uint256 = self._dtype(leaf)
+    dtype: uint256 = self._dtype(leaf, 0)
     return tensors.widen(dtype, tensors.narrow(dtype, word))
 
 
