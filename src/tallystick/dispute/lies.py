@@ -16,7 +16,8 @@ class FaultyTrace(StepTrace):
     """A step with some values replaced.
 
     ``committed`` are values whose commitment is not that of any array of their type. ``lie_at`` is the share of an
-    element's scalar steps after which its accumulators are false (1: only what is stored is).
+    element's scalar steps after which its accumulators are false (1: only what is stored is); ``wrong_step``, where it
+    is given, is the number of the first scalar step that goes wrong.
     """
 
     def __init__(self, honest: StepTrace) -> None:
@@ -24,6 +25,7 @@ class FaultyTrace(StepTrace):
         self._known = dict(honest._known)
         self.committed: dict[int, CommittedTensor] = {}
         self.lie_at = 1.0
+        self.wrong_step: int | None = None
 
     def replace_value(self, value: int, array: np.ndarray) -> None:
         """Claim another array for a value, and for the slots that it goes into."""
@@ -45,8 +47,8 @@ class FaultyTrace(StepTrace):
     def accumulators(self, value: int, element: int) -> Accumulators:
         """The true ones, given what is claimed of earlier values, up to where the lie begins."""
         true = super().accumulators(value, element)
-        begins = min(int(self.lie_at * true.steps), true.steps - 1)
-        return FalseAccumulators(true, begins, self.tensor(value).bits(element))
+        begins = int(self.lie_at * true.steps) if self.wrong_step is None else self.wrong_step
+        return FalseAccumulators(true, min(begins, true.steps - 1), self.tensor(value).bits(element))
 
 
 class FalseAccumulators:
