@@ -219,9 +219,10 @@ def dispute_simulate(
 ) -> None:
     """Let one side of a dispute lie, and watch it lose.
 
-    A worker claims what the job computes and posts a bond; a challenger disagrees
-    and posts another. Move by move the disagreement is narrowed down to one scalar
-    step, which the referee contract executes. Exit code 1 would mean that the liar won.
+    A worker claims what a job computes (of a run folder: what the segment around
+    the step computes) and posts a bond; a challenger disagrees and posts another.
+    Move by move the disagreement is narrowed down to one scalar step, which the
+    referee contract executes. Exit code 1 would mean that the liar won.
     """
     from tallystick.cli.dispute import simulate_dispute
 

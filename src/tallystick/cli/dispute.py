@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -17,6 +18,7 @@ from tallystick.errors import JobError
 if TYPE_CHECKING:
     from tallystick.dispute import Turn
     from tallystick.job.simulation import Simulation, Stand
+    from tallystick.job.stretch import Stretch
     from tallystick.spec.referee import Terms
 
 TOKEN = 10**18
@@ -35,12 +37,12 @@ def simulate_dispute(
 
         with Bar(screen.err) as bar:
             bar.update("capturing", 0, 0)
-            job = find_job(what)
+            stretch = find_stretch(what, at)
             bar.update("deploying the referee", 0, 0)
             stand = open_stand(chain)
-            teller = Teller(screen, bar)
+            teller = Teller(screen, bar, stretch.first_step)
             simulation = simulate(
-                job,
+                stretch,
                 stand,
                 fault=fault,
                 at=at,
@@ -52,12 +54,25 @@ def simulate_dispute(
             )
         style = "bold green" if simulation.liar_lost else "bold red"
         screen.show(
-            document(job.name, simulation, stand.terms),
+            document(stretch.job.name, simulation, stand.terms),
             f"\n[{style}]{escape(sentence(simulation))}[/]",
-            facts_table(readable(job.name, simulation, stand.terms)),
+            facts_table(readable(stretch.job.name, simulation, stand.terms)),
         )
         if not simulation.liar_lost:
             raise SystemExit(NOT_VERIFIED)
+
+
+def find_stretch(what: str, at: int | None) -> Stretch:
+    """What is claimed: all steps of a job in a file, or the segment of a run that the step lies in.
+
+    Raises: JobError if it is neither; ProtocolError if the folder's files are not what they claim to be.
+    """
+    from tallystick.job.stretch import segment_of, whole_job
+
+    path = Path(what)
+    if path.is_dir() or path.name == "receipt.json":
+        return segment_of(path if path.is_dir() else path.parent, at)
+    return whole_job(find_job(what))
 
 
 def open_stand(chain: str) -> Stand:
@@ -77,9 +92,10 @@ def open_stand(chain: str) -> Stand:
 class Teller:
     """Tells a game move by move."""
 
-    def __init__(self, screen: Screen, bar: Bar) -> None:
+    def __init__(self, screen: Screen, bar: Bar, first_step: int) -> None:
         self.screen = screen
         self.bar = bar
+        self.first_step = first_step
         self.number = 0
 
     def turn(self, turn: Turn) -> None:
@@ -92,7 +108,7 @@ class Teller:
             return
         who = turn.side.name.lower()
         cost = f"{turn.gas:>9,} gas" if turn.gas else ""
-        line = f"{self.number:>3} [{COLORS[who]}]{who:<10}[/] {escape(told(turn))}"
+        line = f"{self.number:>3} [{COLORS[who]}]{who:<10}[/] {escape(told(turn, self.first_step))}"
         self.screen.out.print(line, f"[dim]{cost} {turn.computed_s:5.2f} s[/]", soft_wrap=True)
 
 
@@ -105,12 +121,12 @@ def sentence(simulation: Simulation) -> str:
 
 def readable(name: str, simulation: Simulation, terms: Terms) -> dict[str, str]:
     """What it took, and what became of the bonds."""
-    played = simulation.played
+    played, claim = simulation.played, simulation.claim
     facts = {
-        "job": f"{name}: {simulation.claim.steps:,} steps claimed",
+        "job": f"{name}: steps {claim.first_step:,} to {claim.first_step + claim.steps - 1:,} claimed",
         "fault": f"{simulation.fault} in step {simulation.at}, by the {simulation.role}",
         "game": f"{len(played.turns)} moves, {played.gas:,} gas",
-        "time": f"{elapsed(simulation.seconds)}; {elapsed(simulation.preparation_seconds)} of it to run the job twice",
+        "time": f"{elapsed(simulation.seconds)}; {elapsed(simulation.preparation_seconds)} of it to run these steps twice",
         "worker": f"posted {tokens(terms.defender_bond)}, may withdraw {tokens(simulation.worker_owed)}",
         "challenger": f"posted {tokens(terms.challenger_bond)}, may withdraw {tokens(simulation.challenger_owed)}",
     }
@@ -147,7 +163,7 @@ def document(name: str, simulation: Simulation, terms: Terms) -> dict[str, Any]:
             {
                 "side": turn.side.name.lower(),
                 "move": None if turn.move is None else type(turn.move).__name__,
-                "text": told(turn),
+                "text": told(turn, claim.first_step),
                 "trouble": turn.trouble,
                 "gas": turn.gas,
                 "computed_s": round(turn.computed_s, 4),

@@ -20,10 +20,10 @@ from tallystick.dispute import (
     Turn,
 )
 from tallystick.dispute.faults import FAULTS, Scene
-from tallystick.errors import JobError, UsageError
+from tallystick.errors import UsageError
 from tallystick.job.computation import EngineComputation
 from tallystick.job.hashing import JobHasher
-from tallystick.job.job import Job
+from tallystick.job.stretch import Stretch
 from tallystick.job.verdict import Verdict, verdict_of
 from tallystick.spec.board import Claim, Game, Side
 from tallystick.spec.game import boundary, parts
@@ -67,7 +67,7 @@ class Simulation:
 
 
 def simulate(
-    job: Job,
+    stretch: Stretch,
     arena: Stand,
     *,
     fault: str,
@@ -78,35 +78,41 @@ def simulate(
     watch: Callable[[Turn], None] = lambda turn: None,
     stage: Stage = lambda what, done, total: None,
 ) -> Simulation:
-    """Let a worker claim all steps of a job, and a challenger dispute it; one of them computes with a fault.
+    """Let a worker claim a stretch of a job, and a challenger dispute it; one of them computes with a fault.
 
     ``fault``  one of ``dispute.faults.FAULTS``
-    ``at``     the step it happens in; None for the one in the middle
+    ``at``     the step of the program that it happens in; None for the one in the middle
     ``role``   who has it: the worker, whose claim is then false, or the challenger of a claim that is true
     ``seed``   picks slot and element
 
     Raises: UsageError for a fault that is unknown or cannot happen in this job at this step.
     """
-    at = job.steps // 2 if at is None else at
-    return Simulator(job, arena, fault, at, role, seed, threads, stage).run(watch)
+    number = stretch.number(stretch.middle if at is None else at)
+    return Simulator(stretch, arena, fault, number, role, seed, threads, stage).run(watch)
 
 
 class Simulator:
     """The preparation of a dispute and its course."""
 
     def __init__(
-        self, job: Job, arena: Stand, fault: str, at: int, role: Role, seed: int, threads: int | None, stage: Stage
+        self,
+        stretch: Stretch,
+        arena: Stand,
+        fault: str,
+        at: int,
+        role: Role,
+        seed: int,
+        threads: int | None,
+        stage: Stage,
     ) -> None:
         if fault not in FAULTS:
             raise UsageError(f"there is no fault '{fault}'; there are {', '.join(sorted(FAULTS))}")
-        if not 0 <= at < job.steps:
-            raise JobError(f"step {at} is not one of this job's {job.steps}: give 0 to {job.steps - 1}")
-        self.job, self.arena, self.stage = job, arena, stage
+        self.stretch, self.captured, self.arena, self.stage = stretch, stretch.job.captured, arena, stage
         self.fault, self.at, self.seed = fault, at, seed
         self.role: Role = role
         self.began = time.monotonic()
         stage("compiling", 0, 0)
-        self.computation = EngineComputation(job.captured.program, job.captured.constants, threads)
+        self.computation = EngineComputation(self.captured.program, self.captured.constants, threads)
         self.hasher = JobHasher()
 
     def run(self, watch: Callable[[Turn], None]) -> Simulation:
@@ -122,14 +128,14 @@ class Simulator:
         challenger = Challenger(self.arena.challenger, honest if lies else liar, fanout)
         played = Match(self.arena, game, worker, challenger, self.arena.wait, watch).play()
         true = challenger if lies else worker
-        verdict = verdict_of(played, self.job.captured, claim.first_step, worker, true)
+        verdict = verdict_of(played, self.captured, claim.first_step, worker, true)
         ended = time.monotonic()
         for one in (honest, liar):
             one.close()
         return Simulation(
             self.fault,
             self.role,
-            self.at,
+            claim.first_step + self.at,
             claim,
             played,
             verdict,
@@ -141,7 +147,8 @@ class Simulator:
 
     def replay(self, what: str) -> Replay:
         """The job, run again as far as somebody asks."""
-        return Replay(self.computation, self.job.captured.state, 0, self.hasher, None, self.counter(what))
+        start, first_step = self.stretch.start, self.stretch.first_step
+        return Replay(self.computation, start, first_step, self.hasher, None, self.counter(what))
 
     def counter(self, what: str) -> Listener:
         """Counts the steps that are run."""
@@ -150,7 +157,7 @@ class Simulator:
         def count(steps: int) -> None:
             nonlocal done
             done += steps
-            self.stage(what, min(done, self.job.steps), self.job.steps)
+            self.stage(what, min(done, self.stretch.steps), self.stretch.steps)
 
         return count
 
@@ -158,28 +165,28 @@ class Simulator:
         """The liar's computation, and the number of the first step that it computes truly again."""
         truth = self.replay("the liar runs")
         truth.state_roots([self.at])
-        self.stage(f"the liar's fault in step {self.at}", 0, 0)
-        captured = self.job.captured
-        scene = Scene(truth, self.at, self.job.steps, captured.state_names, captured.constant_names, self.seed)
+        self.stage(f"the liar's fault in step {self.stretch.first_step + self.at}", 0, 0)
+        names = self.captured.state_names, self.captured.constant_names
+        scene = Scene(truth, self.at, self.stretch.steps, *names, self.seed)
         false = FAULTS[self.fault](scene)
         return FaultyReplay(truth, self.at, false), self.at + len(false)
 
     def claim(self, honest: Replay, liar: FaultyReplay, after: int) -> Claim:
-        """What the worker claims: all steps of the job, or, if the fault has left no trace by then, up to its step."""
-        steps = self.job.steps
+        """What the worker claims: all of the stretch, or, if the fault has left no trace by then, up to its step."""
+        steps = self.stretch.steps
         roots = [self.prepare(player, steps) for player in (honest, liar)]
         if roots[0] == roots[1]:
             steps = after
             roots = [self.prepare(player, steps) for player in (honest, liar)]
         if roots[0] == roots[1]:
-            raise UsageError(f"in step {self.at} of this job, {self.fault} changes nothing: try another step or seed")
-        manifest = self.job.manifest
+            raise UsageError(f"in this step of this job, {self.fault} changes nothing: try another step or seed")
+        manifest = self.stretch.job.manifest
         return Claim(
             program_root=bytes.fromhex(manifest.program.root),
             constants_root=bytes.fromhex(manifest.constants_root),
-            start_root=bytes.fromhex(manifest.start_root),
+            start_root=honest.state_roots([0])[0],
             end_root=roots[self.role == "worker"],
-            first_step=0,
+            first_step=self.stretch.first_step,
             steps=steps,
         )
 
