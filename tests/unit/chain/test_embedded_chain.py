@@ -6,6 +6,7 @@ import pytest
 
 from chain_behaviour import PROBE, ChainBehaviour
 from tallystick.chain.connection import Chain
+from tallystick.chain.node import RawReceipt
 from tallystick.chain.signers import NodeSigner
 from tallystick.errors import UsageError
 
@@ -34,3 +35,12 @@ class TestEmbeddedChain(ChainBehaviour):
     def test_it_signs_for_nobody(self, chain: Chain) -> None:
         with pytest.raises(UsageError, match="sign with a KeySigner"):
             chain.deploy(PROBE, 1, sender=NodeSigner(chain.signers[0].address))
+
+    def test_events_of_other_contracts_are_not_taken_for_ones_own(self, chain: Chain) -> None:
+        probe, other = (chain.deploy(PROBE, 1, sender=chain.signers[0]) for _ in range(2))
+        other.transact("put", 3, "", {"name": "", "points": []}, b"", sender=chain.signers[0])
+        block = chain.block_number()
+        raw = RawReceipt("0x", block, 0, 0, tuple(chain.node.logs(other.address, block, block)), None)
+        assert [event.name for event in other.receipt(raw).events] == ["Put", "Other"]
+        assert probe.receipt(raw).events == ()
+        assert probe.events(None, block) == []

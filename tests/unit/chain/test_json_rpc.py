@@ -125,10 +125,10 @@ def test_a_chain_with_a_clock_of_its_own_says_so() -> None:
 
 
 def test_the_latest_block_says_the_time_where_there_is_no_pending_one() -> None:
-    def answer(method: str, arguments: list[Any]) -> Any:
-        return {"timestamp": "0x64"} if arguments[0] == "latest" else None
-
-    with node(answer) as chain:
+    blocks = {"latest": {"timestamp": "0x64"}, "pending": {"timestamp": "0xc8"}}
+    with node(lambda method, arguments: blocks.get(arguments[0])) as chain:
+        assert chain.now() == 200
+        del blocks["pending"]
         assert chain.now() == 100
 
 
