@@ -122,11 +122,12 @@ def sentence(simulation: Simulation) -> str:
 def readable(name: str, simulation: Simulation, terms: Terms) -> dict[str, str]:
     """What it took, and what became of the bonds."""
     played, claim = simulation.played, simulation.claim
+    prepared = f"{elapsed(simulation.preparation_seconds)} of it to run the steps twice"
     facts = {
         "job": f"{name}: steps {claim.first_step:,} to {claim.first_step + claim.steps - 1:,} claimed",
         "fault": f"{simulation.fault} in step {simulation.at}, by the {simulation.role}",
         "game": f"{len(played.turns)} moves, {played.gas:,} gas",
-        "time": f"{elapsed(simulation.seconds)}; {elapsed(simulation.preparation_seconds)} of it to run these steps twice",
+        "time": f"{elapsed(simulation.seconds)}; {prepared}",
         "worker": f"posted {tokens(terms.defender_bond)}, may withdraw {tokens(simulation.worker_owed)}",
         "challenger": f"posted {tokens(terms.challenger_bond)}, may withdraw {tokens(simulation.challenger_owed)}",
     }
