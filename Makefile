@@ -17,7 +17,7 @@ help:  ## list the targets
 
 setup: $(VENV)/.dev  ## create the virtual environment with everything tests and checks need
 
-demo: $(VENV)/.demo  ## train two models on real data, verify them, catch a tampered run
+demo: $(VENV)/.demo  ## train two models on real data, verify them, catch a tampered run, convict a liar
 	@$(BIN)/python examples/demo.py --out $(RUNS)
 
 test: $(VENV)/.dev  ## all tests but the slow ones

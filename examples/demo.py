@@ -1,4 +1,4 @@
-"""The tour: train two models on real data, verify them, catch a tampered run.
+"""The tour: train two models on real data, verify them, catch a tampered run, convict a liar on a chain.
 
     make demo            or: python examples/demo.py --out runs
 
@@ -68,6 +68,12 @@ def main() -> None:
     console.print(flip_one_bit(folder / "digits", folder / "tampered"))
     tally("verify", folder / "tampered" / "receipt.json", "--full", expect=1)
     console.print("[green]The changed bit was found.[/]")
+
+    chapter("Dispute: a worker changes one weight by one unit in the last place, and a referee contract convicts it")
+    tally("dispute", "simulate", folder / "gpt", "--fault", "weight-ulp", "--role", "worker")
+
+    chapter("Dispute: a challenger doubts a true result, and loses")
+    tally("dispute", "simulate", folder / "digits", "--fault", "fold-step", "--role", "challenger")
 
     chapter("Summary")
     picture = draw_losses([trained_digits, trained_gpt], folder / "loss.png")
