@@ -15,6 +15,7 @@ from tallystick.chain.referee import RefereeClient, deploy_referee
 from tallystick.dispute import LocalArena
 from tallystick.errors import IllegalMove, UsageError
 from tallystick.job.simulation import simulate
+from tallystick.job.stretch import whole_job
 from tallystick.spec.board import Claim, Phase, Side
 from tallystick.spec.moves import (
     Execute,
@@ -122,7 +123,7 @@ class RefereeBehaviour:
     def test_whole_games_go_as_the_specification_says(self, referee: Mirror) -> None:
         for fault in self.faults:
             for role in ("worker", "challenger"):
-                simulated = simulate(tiny_job(), referee, fault=fault, role=role)
+                simulated = simulate(whole_job(tiny_job()), referee, fault=fault, role=role)
                 assert simulated.liar_lost
                 assert simulated.played.gas == sum(
                     spent.gas for spent in referee.spent if spent.game == len(referee.spec.referee.games) - 1
