@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tallystick.spec.digests import CHUNK, chunk_leaves, chunk_root
 from tallystick.spec.instructions import Code, run_registers
@@ -41,13 +41,20 @@ class Recorder(TensorWords):
 
 
 def write_witness(
-    kernel: Kernel, place: Place, position: int, accumulators: list[int], values: Sequence[Tensor], digests: list[bytes]
+    kernel: Kernel,
+    place: Place,
+    position: int,
+    accumulators: list[int],
+    values: Sequence[Tensor],
+    digests: list[bytes],
+    trace_path: Callable[[int], list[bytes]] | None = None,
 ) -> bytes:
-    """What proves the words of one scalar step."""
+    """What proves the words of one scalar step; ``trace_path`` for a trace that is not the tree over ``digests``."""
+    way = trace_path or (lambda value: path(digests, value))
     now = scalar_step(kernel, place.element, position)
     numbers = witnessed_values(kernel, now.work)
     if now.work is Work.START:
-        return b"".join(entry(number, place.element, values, digests) for number in numbers)
+        return b"".join(entry(number, place.element, values, way) for number in numbers)
     if not numbers:
         return b""
     recorder = Recorder(kernel, values)
@@ -55,7 +62,7 @@ def write_witness(
     run_registers(code, StepEnvironment(indices, place.step, recorder, seen))
     known = recorder.addresses
     return b"".join(
-        entry(number, known[slot], values, digests) if slot in known else encode_nothing()
+        entry(number, known[slot], values, way) if slot in known else encode_nothing()
         for slot, number in enumerate(numbers)
     )
 
@@ -75,10 +82,10 @@ def environment(
     return kernel.body, indices, accumulators[now.left * count : (now.left + 1) * count]
 
 
-def entry(value: int, at: int | None, values: Sequence[Tensor], digests: list[bytes]) -> bytes:
+def entry(value: int, at: int | None, values: Sequence[Tensor], way: Callable[[int], list[bytes]]) -> bytes:
     """One entry: the word at an address, or the proof that there is none."""
     tensor = values[value]
-    trace_path = path(digests, value)
+    trace_path = way(value)
     if at is None:
         return encode_outside(tensor.type, chunk_root(tensor.data), trace_path)
     index = at * tensor.type.dtype.size // CHUNK
