@@ -107,9 +107,10 @@ class Teller:
         if self.screen.as_json:
             return
         who = turn.side.name.lower()
-        cost = f"{turn.gas:>9,} gas" if turn.gas else ""
-        line = f"{self.number:>3} [{COLORS[who]}]{who:<10}[/] {escape(told(turn, self.first_step))}"
-        self.screen.out.print(line, f"[dim]{cost} {turn.computed_s:5.2f} s[/]", soft_wrap=True)
+        cost = f"{turn.gas:>9,} gas " if turn.gas else ""
+        facts = f"[dim]{cost}{turn.computed_s:6.2f} s[/]"
+        words = f"[{COLORS[who]}]{who}[/] {escape(told(turn, self.first_step))}"
+        self.screen.out.print(f"{self.number:>3} {facts}  {words}", soft_wrap=True)
 
 
 def sentence(simulation: Simulation) -> str:

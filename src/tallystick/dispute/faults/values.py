@@ -11,6 +11,7 @@ from tallystick.dispute.faults.scene import Scene, fault
 from tallystick.dispute.lies import FaultyTrace
 from tallystick.dispute.tensors import bits_of
 from tallystick.errors import UsageError
+from tallystick.spec.kernels import Kernel
 from tallystick.spec.tensors import DType
 
 NAN_WITH_PAYLOAD = 0x7FC00001
@@ -63,7 +64,7 @@ def flushed_subnormal(scene: Scene) -> list[FaultyTrace]:
 @fault("fold-step")
 def fold_step(scene: Scene) -> list[FaultyTrace]:
     """A sum goes wrong half way, by one unit in the last place in the end."""
-    for value in needed_values(scene, lambda kernel: kernel.fold is not None and not kernel.fold.scan):
+    for value in needed_values(scene, is_sum):
         trace = FaultyTrace(scene.honest())
         before = scene.honest().end.root
         bits = bits_of(trace.types[value], trace.values[value]).copy()
@@ -74,6 +75,11 @@ def fold_step(scene: Scene) -> list[FaultyTrace]:
         if trace.end.root != before:
             return [trace]
     raise UsageError("no sum of this program changes its state by so little")
+
+
+def is_sum(kernel: Kernel) -> bool:
+    """Whether a kernel folds to a binary32 number."""
+    return kernel.fold is not None and not kernel.fold.scan and kernel.outputs[0] is DType.F32
 
 
 def change_element(scene: Scene, slot: int, change: Callable[[int], int]) -> FaultyTrace:
