@@ -34,16 +34,15 @@ AT = 1  # the step that is lied about, of a claim that ends with it
 Arenas = Callable[[], PublicArena]
 
 
-def spec_arena() -> PublicArena:
-    return LocalArena(quick_terms())
-
-
-ARENAS: dict[str, Arenas] = {"spec": spec_arena}
-
-
-@pytest.fixture(scope="module", params=list(ARENAS))
+@pytest.fixture(scope="module", params=["spec", "contract"])
 def new_arena(request: pytest.FixtureRequest) -> Arenas:
-    return ARENAS[request.param]
+    """Makes arenas of the definition alone, or of the contract beside it."""
+    if request.param == "spec":
+        return lambda: LocalArena(quick_terms())
+    pytest.importorskip("pyrevm")
+    from evm.twin_arena import TwinArena
+
+    return lambda: TwinArena(quick_terms())
 
 
 @cache
@@ -170,7 +169,17 @@ def loaded(
     return modes, registers, indices
 
 
-@pytest.mark.parametrize("role", [WORKER, CHALLENGER])
+# The same leaf is executed in both roles, so that one of them is enough for the contract in a quick run.
+@pytest.mark.parametrize(
+    ("new_arena", "role"),
+    [
+        ("spec", WORKER),
+        ("spec", CHALLENGER),
+        ("contract", WORKER),
+        pytest.param("contract", CHALLENGER, marks=pytest.mark.slow),
+    ],
+    indirect=["new_arena"],
+)
 @pytest.mark.parametrize("leaf", list(leaves()), ids=str)
 def test_scalar_steps(stage: Stage, new_arena: Arenas, leaf: Leaf, role: str) -> None:
     value = torture().values[leaf.value]
