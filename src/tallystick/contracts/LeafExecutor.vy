@@ -10,6 +10,7 @@
 import calldata
 import kernels
 import leaf
+import scalar_steps
 
 LONGEST_WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
 
@@ -51,17 +52,16 @@ def execute_leaf(
     @param witness The words that the step loads, with what proves them
     @param trace What they are proved against
     """
-    data: Bytes[kernels.PADDED_KERNEL] = kernels.padded(kernel)
-    read: kernels.Kernel = kernels.read_kernel(data)
-    reduce_at: uint256 = unsafe_add(read.extents_at, unsafe_mul(8, read.out_axes))
     kernel_at: uint256 = HEAD + convert(slice(msg.data, KERNEL, 32), uint256) + 32
     witness_at: uint256 = HEAD + convert(slice(msg.data, WITNESS, 32), uint256) + 32
+    read: kernels.Kernel = self._read(kernel, kernel_at)
+    reduce_at: uint256 = unsafe_add(read.extents_at, unsafe_mul(8, read.out_axes))
     return leaf.execute_leaf(
         leaf.Leaf(
-            kernel=self._placed(read, kernel_at),
-            out_points=kernels.elements(data, read.extents_at, read.out_axes),
-            points=kernels.elements(data, reduce_at, read.reduce_axes),
-            elements=kernels.elements(data, read.dims_at, read.rank),
+            kernel=read,
+            out_points=scalar_steps.product(read.extents_at, read.out_axes),
+            points=scalar_steps.product(reduce_at, read.reduce_axes),
+            elements=scalar_steps.product(read.dims_at, read.rank),
             first_value=first_value,
             output=place.output,
             element=place.element,
@@ -78,17 +78,19 @@ def execute_leaf(
 
 @internal
 @pure
-def _placed(read: kernels.Kernel, at: uint256) -> kernels.Kernel:
+def _read(bytes_of_kernel: Bytes[kernels.ENCODED_KERNEL], at: uint256) -> kernels.Kernel:
     """
-    @notice A kernel whose bytes begin at a place, with places instead of offsets.
+    @notice A kernel whose bytes begin at a place of the call's data, with places instead of offsets.
     """
-    kernel: kernels.Kernel = read
+    data: Bytes[kernels.PADDED_KERNEL] = concat(bytes_of_kernel, empty(bytes32), empty(bytes32))  # as kernels.padded
+    kernel: kernels.Kernel = kernels.read_kernel(data)
     kernel.extents_at = unsafe_add(kernel.extents_at, at)
     kernel.dtypes_at = unsafe_add(kernel.dtypes_at, at)
     kernel.views_at = unsafe_add(kernel.views_at, at)
     kernel.body_at = unsafe_add(kernel.body_at, at)
     kernel.init_at = unsafe_add(kernel.init_at, at)
     kernel.epilogue_at = unsafe_add(kernel.epilogue_at, at)
+    kernel.dims_at = unsafe_add(kernel.dims_at, at)
     kernel.address_at = unsafe_add(kernel.address_at, at)
     if kernel.merge_at != 0:
         kernel.merge_at = unsafe_add(kernel.merge_at, at)

@@ -26,6 +26,8 @@ DEEPEST: constant(uint256) = 32  # levels: of the chunk tree of the largest tens
 MOST_AXES: constant(uint256) = 8
 MOST_RESULTS: constant(uint256) = 4
 
+LEAF: constant(bytes1) = 0x00
+NODE: constant(bytes1) = 0x01
 TENSOR: constant(bytes1) = 0x02
 WORDS: constant(bytes1) = 0x05
 
@@ -104,8 +106,10 @@ def update(
         now.point, leaf.kernel.extents_at, leaf.kernel.out_axes, leaf.kernel.reduce_axes, self._out_indices(leaf)
     )
     env: word_machine.Environment = self._environment(leaf, indices)
-    env = self._with_words(env, accumulators, now.left, leaf.kernel.accumulators)
-    lane: DynArray[uint256, MOST_RESULTS] = word_machine.execute(leaf.kernel.body_at, env)
+    env.accumulators = leaf.kernel.accumulators
+    env.split = leaf.kernel.accumulators
+    env.left = self._lane(accumulators, now.left, leaf.kernel.accumulators)
+    lane: DynArray[uint256, MOST_RESULTS] = word_machine.execute(leaf.kernel.body_at, env, 0)[0]
     return self._with_lane(accumulators, now.left, leaf.kernel.accumulators, lane)
 
 
@@ -119,17 +123,21 @@ def merge_step(
     """
     well_formed.witness(leaf.witness_at == leaf.witness_end)
     count: uint256 = leaf.kernel.accumulators
-    env: word_machine.Environment = self._merge_environment(leaf)
+    env: word_machine.Environment = empty(word_machine.Environment)
+    env.step = leaf.step
+    env.accumulators = unsafe_add(count, count)
+    env.split = count
     if now.work == scalar_steps.MERGE_LANES:
-        env = self._with_words(env, accumulators, now.left, count)
-        env = self._with_words(env, accumulators, now.right, count)
-        return self._with_lane(accumulators, now.left, count, word_machine.execute(leaf.kernel.merge_at, env))
+        env.left = self._lane(accumulators, now.left, count)
+        env.right = self._lane(accumulators, now.right, count)
+        merged: DynArray[uint256, MOST_RESULTS] = word_machine.execute(leaf.kernel.merge_at, env, 0)[0]
+        return self._with_lane(accumulators, now.left, count, merged)
     size: uint256 = unsafe_mul(4, count)
     total: Bytes[LONGEST_ACCUMULATORS] = slice(accumulators, 0, size)
     if now.right == 1:
-        env = self._with_words(env, accumulators, leaf.kernel.lanes, count)
-        env = self._with_words(env, accumulators, 0, count)
-        total = self._packed(word_machine.execute(leaf.kernel.merge_at, env), count)
+        env.left = self._lane(accumulators, leaf.kernel.lanes, count)
+        env.right = self._lane(accumulators, 0, count)
+        total = self._packed(word_machine.execute(leaf.kernel.merge_at, env, 0)[0], count)
     lane: Bytes[16] = slice(slice(msg.data, leaf.kernel.init_at, 16), 0, size)
     return concat(kernels.repeated(lane, leaf.kernel.lanes), total)
 
@@ -146,16 +154,18 @@ def place_point(leaf: Leaf, now: scalar_steps.ScalarStep, word: uint256) -> uint
     env: word_machine.Environment = self._environment(leaf, indices)
     placed: DynArray[uint256, MOST_RESULTS] = []
     at: int256 = 0
-    placed, at = word_machine.execute_and_locate(leaf.kernel.body_at, env, leaf.kernel.address_at)
+    placed, at = word_machine.execute(leaf.kernel.body_at, env, leaf.kernel.address_at)
     if at < 0 or convert(at, uint256) != leaf.element or leaf.element >= leaf.elements:
         return word
     well_formed.kernel(len(placed) != 0)
     if leaf.kernel.merge_at != 0:
-        env = self._merge_environment(leaf)
+        env = empty(word_machine.Environment)
+        env.step = leaf.step
         env.accumulators = 2
-        env.words[0] = word
-        env.words[1] = placed[0]
-        placed = word_machine.execute(leaf.kernel.merge_at, env)
+        env.split = 1
+        env.left[0] = word
+        env.right[0] = placed[0]
+        placed = word_machine.execute(leaf.kernel.merge_at, env, 0)[0]
         well_formed.kernel(len(placed) == 1)
     return self._stored(leaf, placed[0])
 
@@ -185,8 +195,10 @@ def store(leaf: Leaf, accumulators: Bytes[LONGEST_ACCUMULATORS]) -> uint256:
             indices,
         )
     env: word_machine.Environment = self._environment(leaf, indices)
-    env = self._with_words(env, accumulators, lane, leaf.kernel.accumulators)
-    words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, env)
+    env.accumulators = leaf.kernel.accumulators
+    env.split = leaf.kernel.accumulators
+    env.left = self._lane(accumulators, lane, leaf.kernel.accumulators)
+    words: DynArray[uint256, MOST_RESULTS] = word_machine.execute(code_at, env, 0)[0]
     well_formed.kernel(leaf.output < len(words))
     return tensors.narrow(self._dtype(leaf, leaf.output), words[leaf.output])
 
@@ -207,20 +219,11 @@ def _environment(leaf: Leaf, indices: uint256[MOST_AXES]) -> word_machine.Enviro
     view_at: uint256 = leaf.kernel.views_at
     for slot: uint256 in range(env.loads, bound=kernels.LOADS):
         env.views_at[slot] = view_at
-        env.entries[slot], at = self.read_entry(leaf, at, calldata.u32(view_at))
+        entry: word_machine.Entry = empty(word_machine.Entry)
+        entry, at = self.read_entry(leaf, at, calldata.u32(view_at))
+        env.entries[slot] = word_machine.packed(entry)
         view_at = views.end(unsafe_add(view_at, 8), env.axes)
     well_formed.witness(at == leaf.witness_end)
-    return env
-
-
-@internal
-@pure
-def _merge_environment(leaf: Leaf) -> word_machine.Environment:
-    """
-    @notice What a merge sees, but for accumulators: no loop indices, no words of a witness.
-    """
-    env: word_machine.Environment = empty(word_machine.Environment)
-    env.step = leaf.step
     return env
 
 
@@ -266,18 +269,17 @@ def _word(accumulators: Bytes[LONGEST_ACCUMULATORS], number: uint256) -> uint256
 
 @internal
 @pure
-def _with_words(
-    given: word_machine.Environment, accumulators: Bytes[LONGEST_ACCUMULATORS], lane: uint256, count: uint256
-) -> word_machine.Environment:
+def _lane(
+    accumulators: Bytes[LONGEST_ACCUMULATORS], lane: uint256, count: uint256
+) -> uint256[kernels.ACCUMULATORS]:
     """
-    @notice An environment with the words of one more lane.
+    @notice The words of one lane, of which each has so many.
     """
-    env: word_machine.Environment = given
+    words: uint256[kernels.ACCUMULATORS] = empty(uint256[kernels.ACCUMULATORS])
     first: uint256 = unsafe_mul(lane, count)
     for i: uint256 in range(count, bound=kernels.ACCUMULATORS):
-        env.words[env.accumulators] = self._word(accumulators, unsafe_add(first, i))
-        env.accumulators = unsafe_add(env.accumulators, 1)
-    return env
+        words[i] = self._word(accumulators, unsafe_add(first, i))
+    return words
 
 
 @internal
@@ -375,7 +377,7 @@ def read_word(
     levels: uint256 = merkle.depth(unsafe_add(nbytes, CHUNK - 1) // CHUNK)
     end: uint256 = self._after(leaf.witness_end, path_at, unsafe_mul(32, levels))
     chunk: Bytes[CHUNK] = calldata.cut(chunk_at, length)
-    root: bytes32 = self.root_of_path(merkle.leaf(chunk), index, path_at, levels)
+    root: bytes32 = self.root_of_path(sha256(concat(LEAF, chunk)), index, path_at, levels)
     beyond: uint256 = 2**32 - 1 << unsafe_mul(8, size)  # what follows a short element in four bytes
     bits: uint256 = calldata.u32(unsafe_add(chunk_at, place % CHUNK)) & ~beyond
     return element, tensors.widen(dtype, bits), root, end
@@ -389,15 +391,15 @@ def root_of_path(leaf_digest: bytes32, leaf_index: uint256, path_at: uint256, le
     """
     digest: bytes32 = leaf_digest
     index: uint256 = leaf_index
-    at: uint256 = path_at
-    for _: uint256 in range(levels, bound=DEEPEST):
-        sibling: bytes32 = convert(slice(msg.data, at, 32), bytes32)
+    siblings: Bytes[32 * DEEPEST] = calldata.cut(path_at, unsafe_mul(32, levels))
+    for level: uint256 in range(levels, bound=DEEPEST):
+        left: bytes32 = digest
+        right: bytes32 = extract32(siblings, unsafe_mul(32, level))
         if index & 1 == 1:
-            digest = merkle.node(sibling, digest)
-        else:
-            digest = merkle.node(digest, sibling)
+            left = right
+            right = digest
+        digest = sha256(concat(NODE, left, right))  # as merkle.node, which a call would make dearer
         index >>= 1
-        at = unsafe_add(at, 32)
     return digest
 
 

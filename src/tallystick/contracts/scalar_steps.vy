@@ -7,6 +7,7 @@
 
 import calldata
 import kernels
+import well_formed
 
 START: constant(uint256) = 0
 UPDATE: constant(uint256) = 1
@@ -102,6 +103,21 @@ def accumulator_words(kernel: kernels.Kernel) -> uint256:
 
 
 # INDICES
+
+
+@internal
+@view
+def product(extents_at: uint256, rank: uint256) -> uint256:
+    """
+    @notice How many points a shape has. Shapes that no verified program has are refused.
+    """
+    points: uint256 = 1
+    at: uint256 = extents_at
+    for _: uint256 in range(rank, bound=kernels.AXES):
+        points = unsafe_mul(points, calldata.u64(at))
+        well_formed.kernel(points <= kernels.ELEMENTS)
+        at = unsafe_add(at, 8)
+    return points
 
 
 @internal

@@ -15,12 +15,10 @@
 
 import calldata
 import instructions
-import well_formed
 
 MOST_AXES: constant(uint256) = 8
 MOST_COMPUTED: constant(uint256) = 2
 MOST_GUARDS: constant(uint256) = 16
-REGISTERS: constant(uint256) = 256
 
 CLOSED: constant(int256) = min_value(int256)  # no sum comes near it
 
@@ -45,26 +43,35 @@ def is_open(address_at: uint256, axes: uint256, indices: uint256[MOST_AXES]) -> 
 
 @internal
 @view
+def registers(address_at: uint256, axes: uint256) -> DynArray[uint256, MOST_COMPUTED]:
+    """
+    @notice The registers that an address is computed from.
+    """
+    numbers: DynArray[uint256, MOST_COMPUTED] = []
+    at: uint256 = unsafe_add(address_at, unsafe_mul(8, unsafe_add(1, axes)))
+    count: uint256 = calldata.u8(at)
+    at = unsafe_add(at, 9)
+    for _: uint256 in range(count, bound=MOST_COMPUTED):
+        numbers.append(calldata.u8(at))
+        at = unsafe_add(at, 9)
+    return numbers
+
+
+@internal
+@view
 def located(
-    address_at: uint256,
-    axes: uint256,
-    indices: uint256[MOST_AXES],
-    registers: uint256[REGISTERS],
-    written: uint256,
+    address_at: uint256, axes: uint256, indices: uint256[MOST_AXES], words: DynArray[uint256, MOST_COMPUTED]
 ) -> int256:
     """
     @notice The number of the element that an address means, which may lie outside of its tensor; or CLOSED.
+    @param words What the registers hold that it is computed from
     """
     if not self.is_open(address_at, axes, indices):
         return CLOSED
     sum: int256 = self.affine(address_at, axes, indices)
-    at: uint256 = unsafe_add(address_at, unsafe_mul(8, unsafe_add(1, axes)))
-    computed: uint256 = calldata.u8(at)
-    at = unsafe_add(at, 1)
-    for _: uint256 in range(computed, bound=MOST_COMPUTED):
-        register: uint256 = calldata.u8(unsafe_add(at, 8))
-        well_formed.kernel(register < written)
-        sum = unsafe_add(sum, unsafe_mul(calldata.i64(at), instructions.signed(registers[register])))
+    at: uint256 = unsafe_add(address_at, unsafe_add(9, unsafe_mul(8, axes)))
+    for word: uint256 in words:
+        sum = unsafe_add(sum, unsafe_mul(calldata.i64(at), instructions.signed(word)))
         at = unsafe_add(at, 9)
     return sum
 

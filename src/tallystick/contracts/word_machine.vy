@@ -15,7 +15,7 @@ import well_formed
 
 MOST_AXES: constant(uint256) = 8
 MOST_LOADS: constant(uint256) = 16
-MOST_WORDS: constant(uint256) = 8  # two sets of accumulators
+MOST_COMPUTED: constant(uint256) = 2
 MOST_RESULTS: constant(uint256) = 4
 REGISTERS: constant(uint256) = 256
 INSTRUCTION: constant(uint256) = 5  # bytes
@@ -36,34 +36,28 @@ struct Environment:
     step: uint256
     axes: uint256  # 0 in a merge
     indices: uint256[MOST_AXES]
-    accumulators: uint256
-    words: uint256[MOST_WORDS]  # of the accumulators
+    accumulators: uint256  # how many there are
+    left: uint256[MOST_RESULTS]  # the first ones
+    split: uint256  # how many these are
+    right: uint256[MOST_RESULTS]  # the others, in a merge
     loads: uint256  # 0 in a merge
     views_at: uint256[MOST_LOADS]
-    entries: Entry[MOST_LOADS]
+    entries: uint256[MOST_LOADS]  # packed
 
 
 @internal
 @view
-def execute(code_at: uint256, env: Environment) -> DynArray[uint256, MOST_RESULTS]:
-    """
-    @notice Run straight-line code once and return its result words.
-    """
-    return self.execute_and_locate(code_at, env, 0)[0]
-
-
-@internal
-@view
-def execute_and_locate(
+def execute(
     code_at: uint256, env: Environment, address_at: uint256
 ) -> (DynArray[uint256, MOST_RESULTS], int256):
     """
     @notice Run straight-line code once and return its result words, and the element that an address means after it:
-            CLOSED if there is none. The registers stay here: they are too many to be handed around.
+            CLOSED if there is no address. The registers stay here: they are too many to be handed around.
     """
     registers: uint256[REGISTERS] = empty(uint256[REGISTERS])
     count: uint256 = calldata.u16(code_at)
     at: uint256 = self.instructions_at(code_at)
+    words: DynArray[uint256, MOST_COMPUTED] = []
     for i: uint256 in range(count, bound=REGISTERS):
         record: uint256 = convert(slice(msg.data, at, INSTRUCTION), uint256)
         at = unsafe_add(at, INSTRUCTION)
@@ -81,27 +75,61 @@ def execute_and_locate(
         elif op == instructions.LOAD:
             well_formed.kernel(immediate < env.loads)
             view_at: uint256 = env.views_at[immediate]
-            place: int256 = views.located(unsafe_add(view_at, 8), env.axes, env.indices, registers, i)
-            registers[i] = self.load(view_at, place, env.entries[immediate])
+            words = []
+            numbers: DynArray[uint256, MOST_COMPUTED] = views.registers(unsafe_add(view_at, 8), env.axes)
+            for register: uint256 in numbers:
+                well_formed.kernel(register < i)
+                words.append(registers[register])
+            place: int256 = views.located(unsafe_add(view_at, 8), env.axes, env.indices, words)
+            registers[i] = self.load(view_at, place, self.unpacked(env.entries[immediate]))
         elif op == instructions.ACC:
             well_formed.kernel(immediate < env.accumulators)
-            registers[i] = env.words[immediate]
+            if immediate < env.split:
+                registers[i] = env.left[immediate]
+            else:
+                registers[i] = env.right[unsafe_sub(immediate, env.split)]
         elif op == instructions.INDEX:
             well_formed.kernel(immediate < env.axes)
             registers[i] = env.indices[immediate] & (2**32 - 1)
         else:
             registers[i] = env.step & (2**32 - 1)
+    # ADDRESS
     located: int256 = views.CLOSED
     if address_at != 0:
-        located = views.located(address_at, env.axes, env.indices, registers, count)
+        words = []
+        numbers: DynArray[uint256, MOST_COMPUTED] = views.registers(address_at, env.axes)
+        for register: uint256 in numbers:
+            well_formed.kernel(register < count)
+            words.append(registers[register])
+        located = views.located(address_at, env.axes, env.indices, words)
     # RESULTS
-    words: DynArray[uint256, MOST_RESULTS] = []
-    results: uint256 = calldata.u8(unsafe_add(code_at, 2))
-    for i: uint256 in range(results, bound=MOST_RESULTS):
+    results: DynArray[uint256, MOST_RESULTS] = []
+    last: uint256 = calldata.u8(unsafe_add(code_at, 2))
+    for i: uint256 in range(last, bound=MOST_RESULTS):
         register: uint256 = calldata.u8(unsafe_add(unsafe_add(code_at, 3), i))
         well_formed.kernel(register < count)
-        words.append(registers[register])
-    return words, located
+        results.append(registers[register])
+    return results, located
+
+
+@internal
+@pure
+def packed(entry: Entry) -> uint256:
+    """
+    @notice An entry in one word, of which fewer have to be copied.
+    """
+    return entry.mode | entry.elements << 8 | entry.element << 64 | entry.word << 128
+
+
+@internal
+@pure
+def unpacked(entry: uint256) -> Entry:
+    return Entry(
+        mode=entry & 255,
+        elements=(entry >> 8) & (2**56 - 1),
+        element=(entry >> 64) & (2**64 - 1),
+        word=entry >> 128,
+    )
 
 
 @internal
