@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from tallystick.errors import UsageError
 
 DEFAULT_BUDGET = 2 << 30  # bytes
 
@@ -15,7 +18,7 @@ class Snapshots:
     """States by number; those that do not fit the memory budget go to a temporary folder, gone with this object."""
 
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
-        self._left = budget
+        self._budget = self._left = budget
         self._states: dict[int, list[np.ndarray]] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -34,14 +37,17 @@ class Snapshots:
             self._states[number] = self._spill(number, state)
 
     def nearest(self, number: int) -> tuple[int, list[np.ndarray]]:
-        """The last state kept at or before a number. The first one of all must have been put."""
-        best = max(kept for kept in self._states if kept <= number)
+        """The last state kept at or before a number. Raises: UsageError if there is none."""
+        best = max((kept for kept in self._states if kept <= number), default=None)
+        if best is None:
+            raise UsageError(f"no state at or before {number} is kept: put the one to start from first")
         return best, self._states[best]
 
     def _spill(self, number: int, state: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Write a state and map it back."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="tally-dispute-")
+            weakref.finalize(self, self._folder.cleanup)  # or Python would warn of a folder that nobody closed
         mapped: list[np.ndarray] = []
         for slot, array in enumerate(state):
             path = Path(self._folder.name) / f"{number}-{slot}.npy"
@@ -52,5 +58,7 @@ class Snapshots:
     def close(self) -> None:
         """Forget everything."""
         self._states.clear()
+        self._left = self._budget
         if self._folder is not None:
             self._folder.cleanup()
+            self._folder = None
