@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,24 +25,31 @@ CANNOT_HAPPEN = {"flushed-subnormal"}
 @pytest.fixture(scope="module", params=["digits", "gpt"])
 def stage(request: pytest.FixtureRequest) -> Stage:
     """The digits job as it is; a GPT like the example's, but smaller."""
+    return digits() if request.param == "digits" else small_gpt()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def examples() -> Iterator[None]:
+    """The examples can be imported."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
-        return captured_stage(digits() if request.param == "digits" else small_gpt())
+        yield
 
 
-def digits() -> ts.Captured:
+@cache
+def digits() -> Stage:
     import digits
 
-    return digits.job().capture()
+    return captured_stage(digits.job().capture())
 
 
-def small_gpt() -> ts.Captured:
+def small_gpt() -> Stage:
     import torch
 
     import gpt
 
     torch.manual_seed(0)
-    return ts.capture_training(
+    captured = ts.capture_training(
         model=gpt.GPT(width=32, heads=2, layers=2, context=32),
         loss=gpt.loss,
         optimizer=ts.optim.AdamW(lr=3e-3, weight_decay=0.1, schedule=ts.optim.warmup_cosine(STEPS, warmup=4)),
@@ -49,6 +58,14 @@ def small_gpt() -> ts.Captured:
         steps=STEPS,
         seed=0,
     )
+    return captured_stage(captured)
+
+
+@cache
+def whole_gpt() -> Stage:
+    import gpt
+
+    return captured_stage(gpt.job().capture())
 
 
 def told(stage: Stage, fault: str, role: str, seed: int = 1, at: int = AT, steps: int = STEPS) -> Dispute:
@@ -79,22 +96,14 @@ def test_every_liar_loses(stage: Stage, fault: str, role: str) -> None:
 @pytest.mark.parametrize("fault", ["weight-ulp", "stale-moment", "fold-step"])
 def test_a_lie_in_the_middle_of_the_whole_digits_job(fault: str, role: str) -> None:
     """600 steps; the claim is about all of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLES))
-        stage = captured_stage(digits())
-    played = told(stage, fault, role, at=300, steps=600)
+    played = told(digits(), fault, role, at=300, steps=600)
     played.check_verdict()
     assert played.last.before.phase is Phase.EXECUTE and played.last.before.step == 300
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", [WORKER, CHALLENGER])
-def test_the_whole_gpt(role: str) -> None:
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - CANNOT_HAPPEN))
+def test_the_whole_gpt(fault: str, role: str) -> None:
     """The example's GPT with its million weights, as it is, for a few steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLES))
-        import gpt
-
-        stage = captured_stage(gpt.job().capture())
-    for fault in sorted(set(FAULTS) - CANNOT_HAPPEN):
-        told(stage, fault, role, at=1, steps=4).check_verdict()
+    told(whole_gpt(), fault, role, at=1, steps=4).check_verdict()

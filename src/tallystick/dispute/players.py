@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from tallystick.dispute.answers import children_of, execute, packed, prove_input, prove_slot, tree_of
 from tallystick.dispute.replay import TraceProvider
 from tallystick.dispute.revealed_trace import RevealedTrace
+from tallystick.dispute.scrutiny import between_states, check_counts, check_place, check_revealed
 from tallystick.dispute.step_trace import StepTrace, maker_of
 from tallystick.errors import CannotAnswer
-from tallystick.spec.board import Game, Level, Phase, Side
-from tallystick.spec.digests import open_kernel, program_header
+from tallystick.spec.board import Claim, Game, Level, Phase, Side
+from tallystick.spec.digests import open_kernel, program_header, program_root
 from tallystick.spec.game import DIGEST, boundary, game_width, levels, parts
 from tallystick.spec.merkle import path
 from tallystick.spec.moves import (
@@ -31,18 +32,38 @@ from tallystick.spec.standing import Standing
 class Player:
     """What both sides can do: prove, once the game has come down to something that can be proved.
 
-    ``fanout`` is the referee's. ``address`` is whom the referee knows the player as.
+    ``fanout`` is the referee's. ``address`` is whom the referee knows the player as. ``claim`` is what the games are
+    about, where the player knows that from elsewhere; he answers for no other.
     """
 
     side = Side.NOBODY
 
-    def __init__(self, address: str, provider: TraceProvider, fanout: int) -> None:
+    def __init__(self, address: str, provider: TraceProvider, fanout: int, claim: Claim | None = None) -> None:
         self.address = address
         self.provider = provider
         self.fanout = fanout
+        self.claim = claim
 
     def answer(self, standing: Standing) -> Move:
         """The move to make where the game stands. Raises: CannotAnswer where this player knows of none."""
+        self.check(standing)
+        return self.respond(standing)
+
+    def check(self, standing: Standing) -> None:
+        """Believe nothing of a game that cannot be so. Raises: CannotAnswer."""
+        claim, game = standing.claim.claim, standing.dispute.game
+        if self.claim not in (None, claim):
+            raise CannotAnswer("this game is about another claim")
+        check_counts(claim, game)
+        if not between_states(game):
+            trace = self.provider.step_trace(game.step)
+            if program_root(trace.program) != claim.program_root:
+                raise CannotAnswer("this game is about another program")
+            check_place(claim, game, trace)
+        check_revealed(standing, self.fanout)
+
+    def respond(self, standing: Standing) -> Move:
+        """The move to make in a game that can be so."""
         game = standing.dispute.game
         trace = self.provider.step_trace(game.step)
         match game.phase:
@@ -51,8 +72,6 @@ class Player:
             case Phase.PROVE_SLOT:
                 return prove_slot(game, trace)
             case Phase.EXECUTE:
-                if game.value < len(trace.program.states) + len(trace.program.constants):
-                    raise CannotAnswer("the disputed value is not made by a kernel")
                 return execute(game, trace, RevealedTrace.of(standing, self.fanout))
             case _:
                 raise CannotAnswer(f"there is nothing for the {self.side.name.lower()} to do")
@@ -71,7 +90,7 @@ class Defender(Player):
 
     side = Side.DEFENDER
 
-    def answer(self, standing: Standing) -> Move:
+    def respond(self, standing: Standing) -> Move:
         game = standing.dispute.game
         match game.phase:
             case Phase.REVEAL_INTERVAL:
@@ -80,7 +99,7 @@ class Defender(Player):
                 return self.reveal_trace(self.provider.step_trace(game.step))
             case Phase.REVEAL_CHILDREN:
                 tree = tree_of(game, self.provider.step_trace(game.step))
-                if game.height > tree.height or tree.node(game.height, game.index) != game.node:
+                if tree.height < game.height or tree.node(game.height, game.index) != game.node:
                     raise CannotAnswer("the tree under this node was never made")
                 return RevealChildren(children_of(tree, game.height, game.index, self.fanout))
             case Phase.REVEAL_TENSOR:
@@ -88,7 +107,7 @@ class Defender(Player):
             case Phase.REVEAL_CHUNK:
                 return RevealChunk(self.provider.step_trace(game.step).tensor(game.value).chunk(game.index))
             case _:
-                return super().answer(standing)
+                return super().respond(standing)
 
     def reveal_trace(self, trace: StepTrace) -> RevealTrace:
         tree = trace.trace
@@ -115,7 +134,7 @@ class Challenger(Player):
 
     side = Side.CHALLENGER
 
-    def answer(self, standing: Standing) -> Move:
+    def respond(self, standing: Standing) -> Move:
         game, revealed = standing.dispute.game, standing.revealed
         match game.phase:
             case Phase.POINT_INTERVAL:
@@ -130,7 +149,7 @@ class Challenger(Player):
             case Phase.POINT_ELEMENT:
                 return self.point_element(game, revealed)
             case _:
-                return super().answer(standing)
+                return super().respond(standing)
 
     def point_trace(self, game: Game, revealed: bytes) -> Move:
         """A value that is wrong; if all are right, the new state."""
@@ -143,8 +162,6 @@ class Challenger(Player):
         """The first child that differs from this player's own."""
         claimed = cut(revealed) or [game.node]
         tree = tree_of(game, self.provider.step_trace(game.step))
-        if game.height > tree.height:
-            raise CannotAnswer("the tree is higher than it can be")
         down = levels(game.height, self.fanout)
         wrong = first_difference(claimed, list(tree.children(game.height, game.index, down)))
         child = 0 if wrong is None else wrong

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tallystick.commitment import MerkleTree
+from tallystick.dispute.scrutiny import check_children
 from tallystick.errors import CannotAnswer
 from tallystick.spec.board import Phase
-from tallystick.spec.game import DIGEST, levels
+from tallystick.spec.game import levels
 from tallystick.spec.merkle import depth, path, root_of_path
 from tallystick.spec.standing import Standing
 
@@ -26,15 +27,18 @@ class RevealedTrace:
 
     @classmethod
     def of(cls, standing: Standing, fanout: int) -> RevealedTrace:
-        """From what was revealed in a game that has come down to a value."""
+        """From what was revealed in a game that has come down to a value. Raises: CannotAnswer if some is missing."""
         game = standing.dispute.game
         height, siblings, digest = depth(game.values), list[bytes](), game.trace_root
-        for children in trace_rounds(standing):
+        for revealed in trace_rounds(standing):
+            children = check_children(revealed, digest, height, fanout)
             down = levels(height, fanout)
             height -= down
             child = (game.value >> height) & ((1 << down) - 1)
             digest = children[child]
             siblings[:0] = path(children, child)
+        if height:
+            raise CannotAnswer("the arena does not show what was revealed on the way to this value")
         return cls(game.value, digest, siblings)
 
     def path_of(self, value: int, own: MerkleTree) -> list[bytes]:
@@ -47,12 +51,12 @@ class RevealedTrace:
         return [*below, neighbour, *self._siblings[parting + 1 :]]
 
 
-def trace_rounds(standing: Standing) -> list[list[bytes]]:
+def trace_rounds(standing: Standing) -> list[bytes]:
     """The children that were revealed on the way down the trace tree, round by round."""
-    rounds: list[list[bytes]] = []
+    rounds: list[bytes] = []
     for reveal in standing.reveals:
         if reveal.phase is Phase.REVEAL_TENSOR:
             break
         if reveal.phase in (Phase.REVEAL_TRACE, Phase.REVEAL_CHILDREN) and reveal.data:
-            rounds.append([reveal.data[at : at + DIGEST] for at in range(0, len(reveal.data), DIGEST)])
+            rounds.append(reveal.data)
     return rounds
