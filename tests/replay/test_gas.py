@@ -1,0 +1,56 @@
+"""What disputes cost is what gas.json says, and no more than was promised: see FORMAT.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gas_figures import FAST, GPT_FAULTS, SLOW, Figures, candidate, executed
+from gas_worst import scene
+
+SNAPSHOT: dict[str, Figures] = json.loads((Path(__file__).parent / "gas.json").read_text())
+REWRITE = "look at the difference, and if it is meant: python tests/replay/write_gas.py"
+
+LARGE = "2**20 steps, 10**8 words, 4096 products"
+BARS = {
+    ("typical leaves", "ffma"): 300_000,
+    ("disputes", f"{LARGE}: gas"): 5_000_000,
+    ("disputes", f"{LARGE}: transactions"): 40,
+    **{("disputes of the GPT job", f"GPT, {fault}: gas"): 3_000_000 for fault in GPT_FAULTS},
+    **{("worst leaves", name): 8_000_000 for name in SNAPSHOT["worst leaves"]},
+}
+
+
+def agree(section: str, measured: Figures) -> None:
+    changed = {
+        name: f"{SNAPSHOT[section].get(name)} -> {measured.get(name)}"
+        for name in {**SNAPSHOT[section], **measured}
+        if SNAPSHOT[section].get(name) != measured.get(name)
+    }
+    assert not changed, f"{section}: {changed}. {REWRITE} {section!r}"
+
+
+@pytest.mark.parametrize("section", FAST)
+def test_figures(section: str) -> None:
+    agree(section, FAST[section]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", SLOW)
+def test_figures_that_take_long(section: str) -> None:
+    agree(section, SLOW[section]())
+
+
+def test_worst_leaf() -> None:
+    """The dearest of all candidates; the others take long."""
+    figures = SNAPSHOT["worst leaves"]
+    name = max(figures, key=lambda name: figures[name])
+    measured = executed(scene(candidate(name)))
+    assert measured == figures[name], f"{figures[name]} -> {measured}. {REWRITE} 'worst leaves'"
+
+
+@pytest.mark.parametrize(("section", "name"), BARS)
+def test_bars(section: str, name: str) -> None:
+    assert SNAPSHOT[section][name] <= BARS[section, name], "more than was promised"
