@@ -4,6 +4,7 @@ number is cut anywhere, no honest move is refused, no move costs more than one t
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from math import prod
 
 import pytest
@@ -14,11 +15,13 @@ from evm.referee_twins import Twins
 from gas_scenes import Course, InputCourse, Scene, Size, SlotCourse, words_of
 from gas_trees import with_elements
 from sample_programs import ADD, code
+from tallystick.errors import IllegalMove
 from tallystick.ir.verifier import verify_kernel
 from tallystick.spec import limits
 from tallystick.spec.board import Phase, Side
 from tallystick.spec.instructions import Code, Instruction, Op
 from tallystick.spec.kernels import Fold, Kernel, Scatter
+from tallystick.spec.moves import Move
 from tallystick.spec.referee import Status, Terms
 from tallystick.spec.scalar_steps import accumulator_words, first_accumulators, scalar_steps
 from tallystick.spec.tensors import DType, TensorType
@@ -142,3 +145,25 @@ def test_the_largest_kernels_can_be_decided(name: str) -> None:
 @pytest.mark.parametrize("course", [InputCourse, SlotCourse])
 def test_inputs_and_slots_of_the_largest_programs(course: type[Course]) -> None:
     assert play(Twins(Terms(fanout=2), accounts=2), course(scene(KERNELS["map of no axes"], 0, 0))) is Side.CHALLENGER
+
+
+class Insisting(Twins):
+    """Before every move the same with a number that no field can hold, which both refuse for the same reason."""
+
+    tried = 0
+
+    def move(self, sender: str, number: int, move: Move) -> None:
+        for field in fields(move):
+            if type(getattr(move, field.name)) is int:
+                for value in (1 << 32, 1 << 40, 1 << 64, 1 << 128, (1 << 256) - 1):
+                    self.tried += 1
+                    with pytest.raises(IllegalMove):
+                        super().move(sender, number, replace(move, **{field.name: value}))
+        super().move(sender, number, move)
+
+
+@pytest.mark.parametrize("course", [Course, SlotCourse])
+def test_numbers_that_are_too_large(course: type[Course]) -> None:
+    twins = Insisting(Terms(fanout=32), accounts=2)
+    assert play(twins, course(scene(KERNELS["scan of one row"], LAST, 12_345))) is Side.CHALLENGER
+    assert twins.tried > 40

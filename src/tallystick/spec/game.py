@@ -40,6 +40,7 @@ from tallystick.spec.leaf import Trace, execute_leaf
 from tallystick.spec.limits import ELEMENTS
 from tallystick.spec.merkle import EMPTY, depth, leaf, merkle_root, root_of_path, verify
 from tallystick.spec.moves import (
+    WORDS,
     Execute,
     Move,
     PointChild,
@@ -53,6 +54,7 @@ from tallystick.spec.moves import (
     RevealInterval,
     RevealTensor,
     RevealTrace,
+    is_formed,
 )
 from tallystick.spec.scalar_steps import Place, accumulator_words, first_accumulators, scalar_steps
 from tallystick.spec.tensors import TensorType
@@ -92,6 +94,7 @@ def play(game: Game, claim: Claim, fanout: int, move: Move) -> None:
 
     Raises: IllegalMove, with the reason; the game is then as it was.
     """
+    require(is_formed(move), "not of the move's types")
     match move:
         case RevealInterval():
             reveal_interval(game, fanout, move)
@@ -258,6 +261,7 @@ def prove_slot(game: Game, claim: Claim, move: ProveSlot) -> None:
     in_phase(game, Phase.PROVE_SLOT)
     header = move.header
     require(header.root == claim.program_root, "wrong program")
+    require(move.next_value < WORDS, "wrong slot")
     slot = leaf(move.type_bytes + move.next_value.to_bytes(4, "little"))
     slots = header.states + header.constants
     require(verify(header.slots_root, slots, game.index, slot, move.slot_siblings), "wrong slot")
@@ -274,6 +278,7 @@ def reveal_tensor(game: Game, claim: Claim, fanout: int, move: RevealTensor) -> 
     in_phase(game, Phase.REVEAL_TENSOR)
     header = move.header
     require(header.root == claim.program_root, "wrong program")
+    require(move.first_value < WORDS, "wrong kernel")
     digest = kernel_leaf(move.first_value, move.kernel)
     require(verify(header.kernels_root, header.kernels, move.number, digest, move.kernel_siblings), "wrong kernel")
     kernel = read_kernel(move.kernel)
@@ -329,6 +334,7 @@ def point_element(game: Game, move: PointElement) -> None:
 def execute(game: Game, claim: Claim, move: Execute) -> None:
     """Rationale: everything a scalar step reads is agreed, so executing it says who is right."""
     in_phase(game, Phase.EXECUTE)
+    require(move.first_value < WORDS, "wrong kernel")
     require(kernel_leaf(move.first_value, move.kernel) == game.kernel_leaf, "wrong kernel")
     require(words_digest(move.accumulators) == game.low_digest, "wrong accumulators")
     place = Place(game.output, game.element, claim.first_step + game.step)

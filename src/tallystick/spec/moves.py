@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from tallystick.spec.digests import ProgramHeader
+
+DIGEST = 32  # bytes
+WORDS = 1 << 32  # numbers that fit four bytes are below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +128,35 @@ Move = (
     | PointElement
     | Execute
 )
+
+
+def is_formed(move: Move) -> bool:
+    """Whether a move's fields are of the types that a contract's arguments have.
+
+    Digests have 32 bytes: with others two strings can be told apart in two ways and hash alike. Numbers are not
+    negative, and accumulators and the counts of a header fit four bytes.
+    """
+    return all(is_field_formed(field.name, getattr(move, field.name)) for field in fields(move))
+
+
+def is_field_formed(name: str, value: Any) -> bool:
+    """The same of one field."""
+    if isinstance(value, ProgramHeader):
+        counts = (value.states, value.constants, value.values, value.kernels)
+        roots = (value.slots_root, value.kernels_root)
+        return all(map(is_word, counts)) and all(map(is_digest, roots))
+    if name == "accumulators":
+        return all(map(is_word, value))
+    if name in ("children", "siblings", "slot_siblings", "trace_siblings", "kernel_siblings"):
+        return all(map(is_digest, value))
+    if name in ("digest", "trace_root", "chunk_root"):
+        return is_digest(value)
+    return isinstance(value, bytes) or value >= 0
+
+
+def is_digest(value: bytes) -> bool:
+    return len(value) == DIGEST
+
+
+def is_word(value: int) -> bool:
+    return 0 <= value < WORDS
