@@ -10,7 +10,7 @@ from tallystick.dispute.revealed_trace import RevealedTrace
 from tallystick.dispute.scrutiny import between_states, check_counts, check_place, check_revealed
 from tallystick.dispute.step_trace import StepTrace, maker_of
 from tallystick.errors import CannotAnswer
-from tallystick.spec.board import Claim, Game, Level, Phase, Side
+from tallystick.spec.board import PROOFS, Claim, Game, Level, Phase, Side
 from tallystick.spec.digests import open_kernel, program_header, program_root
 from tallystick.spec.game import DIGEST, boundary, game_width, levels, parts
 from tallystick.spec.merkle import path
@@ -65,16 +65,14 @@ class Player:
     def respond(self, standing: Standing) -> Move:
         """The move to make in a game that can be so."""
         game = standing.dispute.game
+        if game.phase not in PROOFS:
+            raise CannotAnswer(f"there is nothing for the {self.side.name.lower()} to do")
         trace = self.provider.step_trace(game.step)
-        match game.phase:
-            case Phase.PROVE_INPUT:
-                return prove_input(game, trace)
-            case Phase.PROVE_SLOT:
-                return prove_slot(game, trace)
-            case Phase.EXECUTE:
-                return execute(game, trace, RevealedTrace.of(standing, self.fanout))
-            case _:
-                raise CannotAnswer(f"there is nothing for the {self.side.name.lower()} to do")
+        if game.phase is Phase.PROVE_INPUT:
+            return prove_input(game, trace)
+        if game.phase is Phase.PROVE_SLOT:
+            return prove_slot(game, trace)
+        return execute(game, trace, RevealedTrace.of(standing, self.fanout))
 
     def own_items(self, game: Game) -> list[bytes]:
         """What this player has at the inner boundaries of the interval."""
