@@ -8,6 +8,7 @@ import sample_programs
 from property.strategies import Case, fill
 from sample_programs import ADD, TOTAL, code, f32, i32
 from tallystick.ir.builder import CodeBuilder
+from tallystick.spec.instructions import Code
 from tallystick.spec.kernels import Fold, Kernel, Scatter
 from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
@@ -87,6 +88,29 @@ def chain() -> Program:
     body = code(lambda b: b.iadd(b.load(0), b.step()))
     kernels = [Kernel((), (), (View(value, SCALAR),), body, (DType.I32,)) for value in range(11)]
     return Program((i32(),), (), tuple(kernels), (11,))
+
+
+def widest() -> Program:
+    """As many accumulators as there can be, and a kernel of nearly as many bytes: what costs most to reveal."""
+    sums = CodeBuilder()
+    merge = sums.build(*(sums.iadd(sums.acc(at), sums.acc(at + 4)) for at in range(4)))[0]
+    steps = CodeBuilder()
+    body = steps.build(*(steps.iadd(steps.acc(at), steps.load(0)) for at in range(4)))[0]
+    long = CodeBuilder()
+    total = long.acc(0)
+    for number in range(127):
+        total = long.iadd(total, long.word(number))
+    epilogue = long.build(total)[0]
+    while len(epilogue.instructions) < 250:
+        epilogue = Code((*epilogue.instructions, epilogue.instructions[0]), epilogue.results)
+    body, merge = (
+        Code((*code.instructions, *[code.instructions[0]] * (250 - len(code.instructions))), code.results)
+        for code in (body, merge)
+    )
+    load = View(0, Address(0, (0, 1)))
+    kernel = Kernel((5,), (70,), (load,), body, (DType.I32,), Fold((1, 2, 3, 4), 16, 64, merge, epilogue))
+    take = Kernel((70,), (), (View(1, Address(0, (0,))),), code(lambda b: b.load(0)), (DType.I32,))
+    return Program((i32(70),), (), (kernel, take), (2,))
 
 
 @dataclass(frozen=True)

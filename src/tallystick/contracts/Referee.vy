@@ -23,11 +23,12 @@ import kernels
 import merkle
 
 initializes: game
+exports: game.kernel_reader
 
 WHOLE: constant(uint256) = 10_000  # hundredths of a percent
 STEPS: constant(uint256) = 2**31
-LARGEST_BOND: constant(uint256) = 2**128
-LONGEST: constant(uint256) = 2**40 - 1  # seconds
+LONGEST: constant(uint256) = 2**40  # seconds
+LARGEST_BOND: constant(uint256) = 2**128  # so that shares of it can be computed in 256 bits
 
 ITEMS: constant(uint256) = 63 * kernels.ACCUMULATOR_BYTES
 CHUNK: constant(uint256) = 1024
@@ -190,7 +191,7 @@ def __init__(bond_token: address, reader_of_kernels: address, executor_of_leaves
     assert 0 < terms_.move_s and terms_.move_s <= terms_.total_s, "one move takes no longer than all of them"
     assert terms_.window_s > 0, "a window is open for a while"
     assert terms_.winner_share <= WHOLE, "a share is at most the whole"
-    assert terms_.total_s <= LONGEST and terms_.window_s <= LONGEST, "too long"
+    assert terms_.total_s < LONGEST and terms_.window_s < LONGEST, "too long"
     assert terms_.defender_bond < LARGEST_BOND and terms_.challenger_bond < LARGEST_BOND, "too much"
     assert bond_token.is_contract, "no contract"
     assert reader_of_kernels.is_contract and executor_of_leaves.is_contract, "no contract"
@@ -496,7 +497,6 @@ def posted_claim(number: uint256) -> PostedClaim:
     """
     @notice A claim, who stands for it, and until when it may be challenged.
     """
-    assert number < self.claim_count, "no such claim"
     posted: Standing = self._standing(number)
     return PostedClaim(
         claim=self.claims[number],
@@ -513,8 +513,7 @@ def posted_game(id: uint256) -> PostedGame:
     """
     @notice A game, who challenges, and the clocks.
     """
-    assert id < self.game_count, "no such game"
-    here: board.Board = board.unpack(game.boards[id])
+    here: board.Board = self._board(id)
     return PostedGame(
         claim=self.parties[id] >> 160,
         challenger=self._challenger(id),
@@ -599,9 +598,16 @@ def _settle(id: uint256, winner: uint256):
 @internal
 @view
 def _open_game(id: uint256) -> board.Board:
-    assert id < self.game_count, "no such game"
-    here: board.Board = board.unpack(game.boards[id])
+    here: board.Board = self._board(id)
     assert here.closed == 0, "game is over"
+    return here
+
+
+@internal
+@view
+def _board(id: uint256) -> board.Board:
+    here: board.Board = board.unpack(game.boards[id])
+    assert here.phase != 0, "no such game"
     return here
 
 
@@ -646,7 +652,6 @@ def _joined(children: DynArray[bytes32, merkle.CHILDREN]) -> Bytes[64 + 32 * mer
 @internal
 @view
 def _open_claim(number: uint256) -> Standing:
-    assert number < self.claim_count, "no such claim"
     posted: Standing = self._standing(number)
     assert posted.status == OPEN, "claim is decided"
     return posted
@@ -656,6 +661,7 @@ def _open_claim(number: uint256) -> Standing:
 @view
 def _standing(number: uint256) -> Standing:
     packed: uint256 = self.standings[number]
+    assert packed != 0, "no such claim"
     return Standing(
         defender=convert(packed & (2**160 - 1), address),
         closes=(packed >> 160) & (2**48 - 1),

@@ -24,6 +24,8 @@ from tallystick.spec.moves import Move
 
 WHOLE = 10_000  # hundredths of a percent
 MOST_FANOUT = 64
+LONGEST = 1 << 40  # seconds
+LARGEST_BOND = 1 << 128  # so that shares of it can be computed in 256 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Terms:
         assert 0 < self.move_s <= self.total_s, "one move takes no longer than all of them"
         assert self.window_s > 0, "a window is open for a while"
         assert 0 <= self.winner_share <= WHOLE, "a share is at most the whole"
+        assert self.total_s < LONGEST and self.window_s < LONGEST, "too long"
+        assert 0 <= self.defender_bond < LARGEST_BOND and 0 <= self.challenger_bond < LARGEST_BOND, "too much"
 
 
 class Status(IntEnum):
