@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,7 @@ from dispute_stage import (
     CHALLENGER,
     WORKER,
     Dispute,
+    PublicArena,
     SpecComputation,
     Stage,
     dispute,
@@ -27,29 +29,57 @@ ROLES = (WORKER, CHALLENGER)
 EVERY_PHASE = ("fold-step", "wrong-data-row", "skipped-step")  # together they go through all of them
 
 
+NewArena = Callable[[int], PublicArena]
+
+
 @pytest.fixture(scope="module")
 def stage() -> Stage:
     return torture_stage()
 
 
-def told(stage: Stage, fault: str, role: str, seed: int, fanout: int = 4, at: int = AT) -> Dispute:
+def on_the_definition(fanout: int) -> PublicArena:
+    return LocalArena(quick_terms(fanout))
+
+
+def on_the_contract(fanout: int) -> PublicArena:
+    """The contract and its definition at once."""
+    pytest.importorskip("pyrevm")
+    from evm.twin_arena import TwinArena
+
+    return TwinArena(quick_terms(fanout))
+
+
+both_arenas = pytest.mark.parametrize("new_arena", [on_the_definition, on_the_contract])
+
+
+def told(
+    stage: Stage,
+    fault: str,
+    role: str,
+    seed: int,
+    fanout: int = 4,
+    at: int = AT,
+    new_arena: NewArena = on_the_definition,
+) -> Dispute:
     false = FAULTS[fault](stage.scene(at, STEPS, seed))
-    return lie(stage, false, at, role, STEPS, LocalArena(quick_terms(fanout)))
+    return lie(stage, false, at, role, STEPS, new_arena(fanout))
 
 
+@both_arenas
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_liar_loses(stage: Stage, fault: str, role: str) -> None:
-    told(stage, fault, role, seed=1).check_verdict()
+def test_every_liar_loses(stage: Stage, fault: str, role: str, new_arena: NewArena) -> None:
+    told(stage, fault, role, seed=1, new_arena=new_arena).check_verdict()
 
 
 @pytest.mark.slow
+@both_arenas
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_liar_loses_everywhere(stage: Stage, fault: str, role: str) -> None:
+def test_every_liar_loses_everywhere(stage: Stage, fault: str, role: str, new_arena: NewArena) -> None:
     for seed in range(8):
         for fanout in (2, 32, 64):
-            told(stage, fault, role, seed, fanout, at=seed % (STEPS - 1)).check_verdict()
+            told(stage, fault, role, seed, fanout, seed % (STEPS - 1), new_arena).check_verdict()
 
 
 @pytest.mark.parametrize("fault", ["different-program", "flushed-subnormal", "weight-ulp"])
@@ -68,12 +98,11 @@ def test_players_need_no_engine(fault: str) -> None:
 # TRUE CLAIMS
 
 
-def truly_claimed(stage: Stage, seed: int, fanout: int, steps: int = STEPS) -> Dispute:
+def truly_claimed(stage: Stage, seed: int, fanout: int, new_arena: NewArena = on_the_definition) -> Dispute:
     """A true claim, and a challenger who points at random."""
-    end = stage.honest.state_roots([steps])[0]
-    arena = LocalArena(quick_terms(fanout))
-    players = (stage.honest, stage.truth)
-    return dispute(stage, end, steps, CHALLENGER, players, arena, challenger=pointing_at_random(seed))
+    end = stage.honest.state_roots([STEPS])[0]
+    players, challenger = (stage.honest, stage.truth), pointing_at_random(seed)
+    return dispute(stage, end, STEPS, CHALLENGER, players, new_arena(fanout), challenger=challenger)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -107,6 +136,17 @@ PHASES = [phase for phase in Phase if phase is not Phase.OVER]
 @pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
 @pytest.mark.parametrize("role", ROLES)
 def test_silence_loses(stage: Stage, role: str, phase: Phase) -> None:
+    silence_loses(stage, role, phase, on_the_definition)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
+@pytest.mark.parametrize("role", ROLES)
+def test_silence_loses_on_chain(stage: Stage, role: str, phase: Phase) -> None:
+    silence_loses(stage, role, phase, on_the_contract)
+
+
+def silence_loses(stage: Stage, role: str, phase: Phase, new_arena: NewArena) -> None:
     """Whichever side has to move and says nothing loses, in every phase, whether it lied or not."""
     reached = 0
     mute = Side.DEFENDER if phase in REVEALS else Side.CHALLENGER
@@ -114,7 +154,7 @@ def test_silence_loses(stage: Stage, role: str, phase: Phase) -> None:
         false = FAULTS[fault](stage.scene(AT, STEPS))
         defender = silent(Defender, *PROOFS, phase)
         challenger = silent(Challenger, phase)
-        arena = PesteredArena(LocalArena(quick_terms(4)), seed=1)
+        arena = PesteredArena(new_arena(4), seed=1)
         played = lie(stage, false, AT, role, STEPS, arena, defender, challenger)
         if played.last.before.phase is phase:
             reached += 1
@@ -148,11 +188,22 @@ def test_liars_do_not_prove_themselves_wrong(stage: Stage) -> None:
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("fault", EVERY_PHASE)
 def test_illegal_moves_change_nothing(stage: Stage, fault: str, role: str) -> None:
+    illegal_moves_change_nothing(stage, fault, role, on_the_definition)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("fault", EVERY_PHASE)
+def test_illegal_moves_change_nothing_on_chain(stage: Stage, fault: str, role: str) -> None:
+    """And are refused for the reason that the definition gives."""
+    illegal_moves_change_nothing(stage, fault, role, on_the_contract)
+
+
+def illegal_moves_change_nothing(stage: Stage, fault: str, role: str, new_arena: NewArena) -> None:
     """Damaged moves, moves out of turn, by the wrong side, of another game, too late: each is refused."""
     scene = stage.scene(AT, STEPS)
     other = lie(stage, FAULTS["stale-moment"](scene), AT, WORKER, STEPS, LocalArena(quick_terms(4)))
     moves = tuple(turn.move for turn in other.played.turns if turn.move is not None)
-    arena = PesteredArena(LocalArena(quick_terms(4)), seed=3, replayed=moves)
+    arena = PesteredArena(new_arena(4), seed=3, replayed=moves)
     false = FAULTS[fault](scene)
     played = lie(stage, false, AT, role, STEPS, arena)
     played.check_verdict()
