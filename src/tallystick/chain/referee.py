@@ -27,6 +27,9 @@ _DIGEST = 32  # bytes
 _FORMLESS = "not of the move's types"
 """Moves that the specification refuses for what they say may have no form that a contract takes."""
 
+_LEANS_ON = {"KernelReader": "kernel_reader", "LeafExecutor": "leaf_executor"}
+"""Contracts that the referee believes, and where it says which they are."""
+
 _LED_BY_A_ROOT = frozenset({Phase.REVEAL_TRACE, Phase.REVEAL_TENSOR})
 """Phases whose reveals begin with the root that the children belong to."""
 
@@ -62,9 +65,13 @@ class RefereeClient:
     def of(cls, chain: Chain, deployment: Deployment) -> RefereeClient:
         """The referee of a deployed network.
 
-        Raises: ChainError if it is not there.
+        Raises: ChainError if it is not there, or leans on contracts that are not this version's. Its token can be any.
         """
-        return cls(chain, deployment.contract(chain, "Referee"), deployment.first_block)
+        referee = deployment.contract(chain, "Referee")
+        for name, getter in _LEANS_ON.items():
+            # Asked of the referee: whoever wrote the deployment down need not have told the truth.
+            chain.contract(compile_contract(name), referee.call(getter))
+        return cls(chain, referee, deployment.first_block)
 
     @property
     def address(self) -> Address:
