@@ -12,8 +12,9 @@ from dispute_stage import PublicArena
 from tallystick.dispute import Challenger, Defender, Player, TraceProvider
 from tallystick.errors import CannotAnswer, IllegalMove
 from tallystick.spec.board import PROOFS, Claim, Game, Phase, Side
-from tallystick.spec.digests import ProgramHeader
+from tallystick.spec.digests import CHUNK, ProgramHeader
 from tallystick.spec.game import DIGEST, levels, parts
+from tallystick.spec.limits import ACCUMULATORS, LANES
 from tallystick.spec.merkle import path
 from tallystick.spec.moves import (
     Execute,
@@ -34,6 +35,7 @@ from tallystick.spec.referee import Terms
 from tallystick.spec.standing import Standing
 
 ZERO = bytes(DIGEST)
+MOST_ACCUMULATORS = ACCUMULATORS * (LANES + 1)
 NO_HEADER = ProgramHeader(0, 0, 0, 0, ZERO, ZERO)
 MEANINGLESS: tuple[Move, ...] = (
     RevealInterval(b""),
@@ -145,15 +147,16 @@ def damaged(move: Move, game: Game, terms: Terms, rng: random.Random) -> Iterato
             yield replace(move, chunk_root=flipped(move.chunk_root, rng))
             yield from (replace(move, children=children) for children in bunches(move.children, rng))
         case RevealChunk():
-            yield from (RevealChunk(chunk) for chunk in (flipped(move.chunk, rng), *resized(move.chunk)))
+            yield from (RevealChunk(chunk) for chunk in (flipped(move.chunk, rng), *resized(move.chunk, CHUNK)))
         case PointElement():
             count = len(move.chunk) // game.size
             yield from (replace(move, number=number) for number in (count, 1 << 40))
-            yield from (replace(move, chunk=chunk) for chunk in (flipped(move.chunk, rng), *resized(move.chunk)))
+            yield from (replace(move, chunk=chunk) for chunk in (flipped(move.chunk, rng), *resized(move.chunk, CHUNK)))
         case Execute():
             yield replace(move, first_value=move.first_value + 1)
             yield from (replace(move, kernel=kernel) for kernel in (flipped(move.kernel, rng), *resized(move.kernel)))
-            yield replace(move, accumulators=(*move.accumulators, 0))
+            if len(move.accumulators) < MOST_ACCUMULATORS:
+                yield replace(move, accumulators=(*move.accumulators, 0))
             if move.accumulators:
                 yield replace(move, accumulators=(move.accumulators[0] ^ 1, *move.accumulators[1:]))
                 yield replace(move, accumulators=move.accumulators[1:])
@@ -168,9 +171,9 @@ def flipped(data: bytes, rng: random.Random) -> bytes:
     return data[: at // 8] + bytes([data[at // 8] ^ 1 << at % 8]) + data[at // 8 + 1 :]
 
 
-def resized(data: bytes) -> list[bytes]:
-    """Longer, and shorter if possible."""
-    return [data + b"\0", *([data[:-1], b""] if data else [])]
+def resized(data: bytes, most: int = 1 << 20) -> list[bytes]:
+    """Longer, unless a contract takes no more of them, and shorter, if possible."""
+    return [*([data + b"\0"] if len(data) < most else []), *([data[:-1], b""] if data else [])]
 
 
 def bunches(digests: tuple[bytes, ...], rng: random.Random) -> Iterator[tuple[bytes, ...]]:
