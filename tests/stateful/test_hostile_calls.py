@@ -18,10 +18,12 @@ from evm.referee_twins import Twins
 from tallystick.chain.referee import arguments_of, function_of
 from tallystick.errors import IllegalMove, UsageError
 from tallystick.spec import moves
-from tallystick.spec.board import Phase
+from tallystick.spec.board import Claim, Phase
 from tallystick.spec.digests import ProgramHeader
+from tallystick.spec.merkle import EMPTY, leaf
 from tallystick.spec.moves import Move
 from toy_match import MINIMAL, NORMAL, Match, Seat, truth
+from toy_story import Tree
 
 WORDS = (0, 1, 31, 32, 64, 1 << 16, 1 << 32, 1 << 64, 1 << 160, 1 << 255, (1 << 256) - 1, (1 << 256) - 32)
 MOST_GAS = 3_000_000  # of a refused call
@@ -271,3 +273,32 @@ def test_moves_of_another_game_are_refused() -> None:
     with pytest.raises(UsageError):
         twins.contract.referee.data("point_interval", -1, 1, items)
     assert twins.spec.games == before
+
+
+def test_padding_is_no_value() -> None:
+    """A program that nobody could have verified puts the padding of the trace tree into a slot: that shows nothing."""
+    twins, values = Twins(MINIMAL), [leaf(bytes([number])) for number in range(3)]
+    tree, record = Tree(values), bytes([2, 0]) + (3).to_bytes(4, "little")
+    header = ProgramHeader(1, 0, 3, 1, leaf(record), EMPTY)
+    claim = Claim(header.root, EMPTY, values[0], leaf(b"end"), 0, 1)
+    defender, challenger = twins.accounts[:2]
+    game = twins.challenge(challenger, twins.post_claim(defender, claim))
+    twins.move(defender, game, moves.RevealTrace(header, tree.root, tuple(tree.levels[1])))
+    twins.move(challenger, game, moves.PointGather())
+    padding = moves.ProveSlot(header, record[:2], 3, (), EMPTY, tuple(tree.path(3)))
+    with pytest.raises(IllegalMove, match="wrong path"):
+        twins.move(challenger, game, padding)
+    with pytest.raises(IllegalMove, match="wrong kernel"):  # nor is the padding over kernels a kernel
+        tensor_game(twins, header, values, tree)
+
+
+def tensor_game(twins: Twins, header: ProgramHeader, values: list[bytes], tree: Tree) -> None:
+    """A dispute about the last value, answered with a kernel beyond the last one."""
+    defender, challenger = twins.accounts[:2]
+    claim = Claim(header.root, EMPTY, values[0], leaf(b"end"), 0, 1)
+    game = twins.challenge(challenger, twins.post_claim(defender, claim))
+    twins.move(defender, game, moves.RevealTrace(header, tree.root, tuple(tree.levels[1])))
+    twins.move(challenger, game, moves.PointChild(1, tree.levels[1][1], (tree.levels[1][0],)))
+    twins.move(defender, game, moves.RevealChildren(tuple(tree.levels[0][2:])))
+    twins.move(challenger, game, moves.PointChild(0, values[2], (EMPTY,)))
+    twins.move(defender, game, moves.RevealTensor(header, 1, 2, b"", (), EMPTY, ()))
