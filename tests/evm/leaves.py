@@ -10,6 +10,7 @@ from eth_abi.abi import encode
 
 from evm.contracts import Deployed, Reverted, selector
 from property.strategies import Case, random_word
+from tallystick.chain.referee import SHORT_WITNESS
 from tallystick.errors import DecodingError, IllegalMove
 from tallystick.spec.digests import tensor_digest, trace_root, words_digest
 from tallystick.spec.encoding import decode_kernel, encode_kernel
@@ -27,7 +28,7 @@ from tallystick.spec.scalar_steps import (
 from tallystick.spec.tensors import Tensor
 from witnesses import write_witness
 
-EXECUTE = "execute_leaf(bytes,uint256,(uint256,uint256,uint256),uint256,bytes,bytes,(bytes32,uint256))"
+EXECUTE = "(bytes,uint256,(uint256,uint256,uint256),uint256,bytes,bytes,(bytes32,uint256))"
 TYPES = ("bytes", "uint256", "(uint256,uint256,uint256)", "uint256", "bytes", "bytes", "(bytes32,uint256)")
 
 REFUSALS = (DecodingError, IllegalMove, AssertionError, IndexError, ValueError)
@@ -72,7 +73,8 @@ class LeafContract:
         words = b"".join(word.to_bytes(4, "little") for word in leaf.accumulators)
         trace = (leaf.trace.root, leaf.trace.values)
         values = (leaf.kernel, leaf.first_value, place, leaf.position, words, leaf.witness, trace)
-        return self.contract.call_raw(selector(EXECUTE) + encode(TYPES, values))
+        name = "execute_leaf" if len(leaf.witness) <= SHORT_WITNESS else "execute_long_leaf"
+        return self.contract.call_raw(selector(name + EXECUTE) + encode(TYPES, values))
 
     @property
     def gas_used(self) -> int:

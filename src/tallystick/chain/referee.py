@@ -23,6 +23,7 @@ from tallystick.spec.moves import Execute, Move
 from tallystick.spec.referee import PostedClaim, PostedGame, Status, Terms
 from tallystick.spec.standing import Reveal, Standing
 
+SHORT_WITNESS = 8_192  # bytes that `execute` takes; beyond, `execute_long` does
 _DIGEST = 32  # bytes
 _FORMLESS = "not of the move's types"
 """Moves that the specification refuses for what they say may have no form that a contract takes."""
@@ -206,8 +207,9 @@ def deploy_referee(chain: Chain, terms: Terms, sender: Signer, token: Address | 
 
 
 def function_of(move: Move) -> str:
-    """The contract's function for a move: its name in small letters."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(move).__name__).lower()
+    """The contract's function for a move: its name in small letters; that of a long witness is another one."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(move).__name__).lower()
+    return f"{name}_long" if isinstance(move, Execute) and len(move.witness) > SHORT_WITNESS else name
 
 
 def arguments_of(move: Move) -> list[Any]:

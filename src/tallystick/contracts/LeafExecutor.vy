@@ -12,12 +12,13 @@ import kernels
 import leaf
 import scalar_steps
 
+WITNESS: constant(uint256) = 8_192  # bytes: nearly all leaves do with less
 LONGEST_WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
 
 # Where in the call's data it is written where the bytes of an argument begin, as a distance from the first argument.
 HEAD: constant(uint256) = 4
-KERNEL: constant(uint256) = HEAD
-WITNESS: constant(uint256) = HEAD + 7 * 32
+AT_KERNEL: constant(uint256) = HEAD
+AT_WITNESS: constant(uint256) = HEAD + 7 * 32
 
 
 struct Place:
@@ -39,7 +40,7 @@ def execute_leaf(
     place: Place,
     position: uint256,
     accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
-    witness: Bytes[LONGEST_WITNESS],
+    witness: Bytes[WITNESS],
     trace: Trace,
 ) -> bytes32:
     """
@@ -52,8 +53,43 @@ def execute_leaf(
     @param witness The words that the step loads, with what proves them
     @param trace What they are proved against
     """
-    kernel_at: uint256 = HEAD + convert(slice(msg.data, KERNEL, 32), uint256) + 32
-    witness_at: uint256 = HEAD + convert(slice(msg.data, WITNESS, 32), uint256) + 32
+    return self._execute(kernel, first_value, place, position, accumulators, len(witness), trace)
+
+
+@external
+@view
+def execute_long_leaf(
+    kernel: Bytes[kernels.ENCODED_KERNEL],
+    first_value: uint256,
+    place: Place,
+    position: uint256,
+    accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
+    witness: Bytes[LONGEST_WITNESS],
+    trace: Trace,
+) -> bytes32:
+    """
+    @notice The same for a witness of any length. It is another function because memory is paid for by what an argument
+            may be, not by what it is.
+    """
+    return self._execute(kernel, first_value, place, position, accumulators, len(witness), trace)
+
+
+@internal
+@view
+def _execute(
+    kernel: Bytes[kernels.ENCODED_KERNEL],
+    first_value: uint256,
+    place: Place,
+    position: uint256,
+    accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
+    length: uint256,
+    trace: Trace,
+) -> bytes32:
+    """
+    @notice Kernel and witness, of so many bytes, are read from the call's data: both calls have them in the same place.
+    """
+    kernel_at: uint256 = HEAD + convert(slice(msg.data, AT_KERNEL, 32), uint256) + 32
+    witness_at: uint256 = HEAD + convert(slice(msg.data, AT_WITNESS, 32), uint256) + 32
     read: kernels.Kernel = self._read(kernel, kernel_at)
     reduce_at: uint256 = unsafe_add(read.extents_at, unsafe_mul(8, read.out_axes))
     return leaf.execute_leaf(
@@ -68,7 +104,7 @@ def execute_leaf(
             step=place.step,
             position=position,
             witness_at=witness_at,
-            witness_end=witness_at + len(witness),
+            witness_end=witness_at + length,
             trace_root=trace.root,
             values=trace.values,
         ),

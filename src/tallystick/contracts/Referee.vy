@@ -32,7 +32,8 @@ LARGEST_BOND: constant(uint256) = 2**128  # so that shares of it can be computed
 
 ITEMS: constant(uint256) = 63 * kernels.ACCUMULATOR_BYTES
 CHUNK: constant(uint256) = 1024
-WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
+WITNESS: constant(uint256) = 8_192  # bytes: nearly all leaves do with less
+LONGEST_WITNESS: constant(uint256) = 44_240  # bytes: the longest entry for each of sixteen loads
 
 LEAF: constant(bytes1) = 0x00
 WORDS: constant(bytes1) = 0x05
@@ -51,6 +52,16 @@ interface LeafExecutor:
         position: uint256,
         accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
         witness: Bytes[WITNESS],
+        trace: Trace,
+    ) -> bytes32: view
+
+    def execute_long_leaf(
+        kernel: Bytes[kernels.ENCODED_KERNEL],
+        first_value: uint256,
+        place: Place,
+        position: uint256,
+        accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
+        witness: Bytes[LONGEST_WITNESS],
         trace: Trace,
     ) -> bytes32: view
 
@@ -406,15 +417,48 @@ def execute(
     @param accumulators Little-endian words, one after the other.
     """
     here: board.Board = self._begin(id, 2**board.EXECUTE)
-    assert game.kernel_leaf(first_value, kernel) == game.digests[id].kernel_leaf, "wrong kernel"
-    assert sha256(concat(WORDS, accumulators)) == game.digests[id].low, "wrong accumulators"
-    first_step: uint256 = self.claims[self.parties[id] >> 160].first_step
-    place: Place = Place(output=here.output, element=here.element, step=first_step + here.step)
-    trace: Trace = Trace(root=game.digests[id].trace_root, values=here.values)
+    place: Place = empty(Place)
+    trace: Trace = empty(Trace)
+    place, trace = self._leaf(id, here, game.kernel_leaf(first_value, kernel), sha256(concat(WORDS, accumulators)))
     after: bytes32 = staticcall leaf_executor.execute_leaf(
         kernel, first_value, place, here.low, accumulators, witness, trace
     )
     self._finish(id, game.decide(here, after == game.digests[id].high))
+
+
+@external
+def execute_long(
+    id: uint256,
+    first_value: uint256,
+    kernel: Bytes[kernels.ENCODED_KERNEL],
+    accumulators: Bytes[kernels.ACCUMULATOR_BYTES],
+    witness: Bytes[LONGEST_WITNESS],
+):
+    """
+    @notice The same with a witness of any length. It is another function because memory is paid for by what an argument
+            may be, not by what it is.
+    """
+    here: board.Board = self._begin(id, 2**board.EXECUTE)
+    place: Place = empty(Place)
+    trace: Trace = empty(Trace)
+    place, trace = self._leaf(id, here, game.kernel_leaf(first_value, kernel), sha256(concat(WORDS, accumulators)))
+    after: bytes32 = staticcall leaf_executor.execute_long_leaf(
+        kernel, first_value, place, here.low, accumulators, witness, trace
+    )
+    self._finish(id, game.decide(here, after == game.digests[id].high))
+
+
+@internal
+@view
+def _leaf(id: uint256, here: board.Board, kernel_leaf: bytes32, accumulators: bytes32) -> (Place, Trace):
+    """
+    @notice Where the scalar step is and what its words are proved against, if kernel and accumulators are the agreed.
+    """
+    assert kernel_leaf == game.digests[id].kernel_leaf, "wrong kernel"
+    assert accumulators == game.digests[id].low, "wrong accumulators"
+    first_step: uint256 = self.claims[self.parties[id] >> 160].first_step
+    place: Place = Place(output=here.output, element=here.element, step=first_step + here.step)
+    return place, Trace(root=game.digests[id].trace_root, values=here.values)
 
 
 # ENDS
