@@ -159,17 +159,23 @@ def write_row(writer: Writer) -> None:
 
 
 def write_fold(writer: Writer, lanes: int) -> None:
-    """Six rows of the weight, each against the row of the data, in 2 x 13 points; more lanes, more accumulators."""
+    """Six rows of the weight, each against the row of the data, in 2 x 13 points; more lanes, more accumulators.
+
+    The fourth accumulator is an address as well, of a load in the body and of one in the epilogue.
+    """
     count = ACCUMULATORS[lanes]
 
-    def body(b: CodeBuilder) -> Sequence[int]:
+    def body(b: CodeBuilder) -> tuple[Sequence[int], Sequence[int]]:
         w, x = b.load(0), b.load(1)
         total = b.ffma(w, x, b.acc(0))
         if count == 1:
-            return [total]
+            return [total], []
         largest = b.select(b.flt(b.acc(1), w), w, b.acc(1))
-        rest = [b.fadd(b.acc(2), b.fabs(x)), b.xor(b.acc(3), b.imul(w, b.word(lanes + 1)))]
-        return [total, largest, *rest[: count - 2]]
+        mixed = [total, largest, b.fadd(b.acc(2), b.fabs(x))]
+        if count < 4:
+            return mixed[:count], []
+        at = b.and_(b.acc(3), b.word(63))
+        return [*mixed, b.xor(b.iadd(b.acc(3), b.load(3)), b.imul(w, b.word(lanes + 1)))], [at]
 
     def merge(b: CodeBuilder) -> Sequence[int]:
         left, right = [b.acc(n) for n in range(count)], [b.acc(count + n) for n in range(count)]
@@ -182,24 +188,28 @@ def write_fold(writer: Writer, lanes: int) -> None:
             merged.append(b.xor(b.iadd(left[3], b.step()), right[3]))
         return merged
 
-    def epilogue(b: CodeBuilder) -> Sequence[int]:
+    def epilogue(b: CodeBuilder) -> tuple[Sequence[int], Sequence[int]]:
         total = b.fadd(b.acc(0), b.load(2))
-        if count == 1:
-            return [total]
-        others = [b.fmul(b.acc(1), b.i2f(b.index(0))), *(b.acc(n) for n in range(2, count))]
-        return [total, *others]
+        others = [b.fmul(b.acc(1), b.i2f(b.index(0))), b.acc(2)] if count > 2 else [b.fmul(b.acc(1), b.i2f(b.index(0)))]
+        if count < 4:
+            return [total, *others][:count], []
+        at = b.and_(b.acc(3), b.word(63))
+        return [total, *others, b.iadd(b.acc(3), b.load(4))], [at]
 
     inner = Guard(0, (0, 0, 1), 11)  # closed for the last two columns
-    loads = (
+    updated, in_body = addressed(body)
+    finished, in_epilogue = addressed(epilogue)
+    loads = [
         writer.view("model.weight", 90, 30, 2, base=3),
         writer.view("row", 0, 13, 1, guards=(inner,) if lanes > 2 else (), fill=0x3F000000),
         writer.view("model.left", 1, 0, 0, guards=(Guard(0, (1, 0, 0), 5),), fill=0x3E800000),
-    )
+        *(writer.view("cells.I32", 0, 0, 0, computed=((1, register),), fill=9) for register in in_body + in_epilogue),
+    ]
     outputs = (F32, DType.BF16, DType.F16, I32)[:count]
     init = (0, 0xFF800000, 0x80000000, lanes)[:count]
-    fold = Fold(init, lanes, BLOCKS[lanes], code(merge), code(epilogue))
+    fold = Fold(init, lanes, BLOCKS[lanes], code(merge), finished)
     names = [f"fold{lanes}.{n}" for n in range(count)]
-    writer.add(names, Kernel((6,), (2, 13), loads, code(body), outputs, fold))
+    writer.add(names, Kernel((6,), (2, 13), tuple(loads), updated, outputs, fold))
 
 
 def write_training(writer: Writer) -> None:

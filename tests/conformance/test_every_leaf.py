@@ -97,6 +97,9 @@ def leaves() -> Iterator[Leaf]:
             yield Leaf(outputs[-1], Work.MERGE_LANES)
         if lanes > 2:
             yield Leaf(outputs[0], Work.UPDATE, NOTHING)
+        if lanes == 8:  # accumulators are addresses, and each lane has more than one point
+            yield Leaf(outputs[-1], Work.UPDATE, OUTSIDE)
+            yield Leaf(outputs[-1], Work.STORE, OUTSIDE)
     for name in ("scan.0", "scan.1"):
         yield Leaf(name, Work.UPDATE, WORD)
         yield Leaf(name, Work.STORE, WORD)
