@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("pyrevm")
+
 import sample_programs
 from evm.contracts import Deployed, Reverted
 from property.hostile import damage
