@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyrevm")
 
+from dispute_liars import pointing_at_random
 from dispute_stage import (
     CHALLENGER,
     WORKER,
@@ -20,6 +21,7 @@ from dispute_stage import (
     PublicArena,
     SpecComputation,
     Stage,
+    dispute,
     false_element,
     lie,
     quick_terms,
@@ -61,14 +63,26 @@ def play(case: Case, seed: int, arena: PublicArena) -> Dispute:
     return played
 
 
-@settings(thorough, max_examples=25)
+@settings(thorough, max_examples=12)
 @given(case=cases(), seed=st.integers(0, 1 << 32))
 def test_by_definition(case: Case, seed: int) -> None:
-    for number in range(3):
+    for number in range(2):
         play(case, seed + number, LocalArena(quick_terms(2 << number)))
 
 
-@settings(thorough, max_examples=20)
+@settings(thorough, max_examples=12)
 @given(case=cases(), seed=st.integers(0, 1 << 32))
 def test_on_the_contract(case: Case, seed: int) -> None:
     play(case, seed, TwinArena(quick_terms(4)))
+
+
+@settings(thorough, max_examples=12)
+@given(case=cases(), seed=st.integers(0, 1 << 32))
+def test_the_truth_stands_against_pointing_at_random(case: Case, seed: int) -> None:
+    place = stage(case)
+    providers = (place.honest, place.honest)
+    with np.errstate(all="ignore"):
+        (end,) = place.honest.state_roots([STEPS])
+        for number in range(2):
+            arena, challenger = LocalArena(quick_terms(2 << number)), pointing_at_random(seed + number)
+            dispute(place, end, STEPS, CHALLENGER, providers, arena, challenger=challenger).check_verdict()

@@ -5,6 +5,8 @@ dataclasses of ``spec``, and what the contract refuses is an ``IllegalMove`` wit
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +18,7 @@ from tallystick.chain.contract import Contract, Event, EventCursor, Receipt
 from tallystick.chain.deployment import Deployment
 from tallystick.chain.signers import Signer
 from tallystick.chain.token import Token
-from tallystick.errors import ContractReverted, IllegalMove, UsageError
+from tallystick.errors import ChainError, ContractReverted, IllegalMove, UsageError
 from tallystick.spec.board import Claim, Game, Phase, Side
 from tallystick.spec.digests import ProgramHeader
 from tallystick.spec.moves import Execute, Move
@@ -114,22 +116,30 @@ class RefereeClient:
     def claim(self, number: int) -> PostedClaim:
         """A claim as it stands. Raises: IllegalMove if there is none."""
         values = self._read("posted_claim", number)
-        values["status"] = Status(values["status"])
-        values["claim"] = from_fields(Claim, values["claim"])
+        with _meaningful():
+            values["status"] = Status(values["status"])
+            values["claim"] = from_fields(Claim, values["claim"])
         return PostedClaim(**values)
 
     def game(self, number: int) -> PostedGame:
         """A game as it stands. Raises: IllegalMove if there is none."""
         values = self._read("posted_game", number)
         left = {Side.DEFENDER: values.pop("defender_left"), Side.CHALLENGER: values.pop("challenger_left")}
-        return PostedGame(**{**values, "game": from_fields(Game, values["game"])}, left=left)
+        with _meaningful():
+            values["game"] = from_fields(Game, values["game"])
+        return PostedGame(**values, left=left)
 
     def reveals(self, game: int) -> tuple[Reveal, ...]:
         """What the defender has revealed in a game, in order."""
-        for event in self._cursor.read():
-            if event.name == "Revealed":
-                number = event.values["game"]
-                self._reveals[number] = (*self._reveals.get(number, ()), _reveal(event))
+        first = self._cursor.next_block
+        try:
+            with _meaningful():
+                read = [(event.values["game"], _reveal(event)) for event in self._cursor.read() if _is_reveal(event)]
+        except ChainError:
+            self._cursor.next_block = first  # what is not understood now is read again
+            raise
+        for number, reveal in read:
+            self._reveals[number] = (*self._reveals.get(number, ()), reveal)
         return self._reveals.get(game, ())
 
     def move(self, sender: Address, game: int, move: Move) -> int:
@@ -218,6 +228,19 @@ def arguments_of(move: Move) -> list[Any]:
     if isinstance(move, Execute):
         values[2] = b"".join(word.to_bytes(4, "little") for word in move.accumulators)
     return [value.encode() if isinstance(value, ProgramHeader) else value for value in values]
+
+
+@contextmanager
+def _meaningful() -> Iterator[None]:
+    """Numbers that come from outside have to be phases, sides and the like."""
+    try:
+        yield
+    except ValueError as error:
+        raise ChainError(f"The node tells of a referee what none would say: {error}") from error
+
+
+def _is_reveal(event: Event) -> bool:
+    return event.name == "Revealed"
 
 
 def _reveal(event: Event) -> Reveal:
