@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
-import gas_gpt
 from gas_bills import Bill, play
 from gas_leaves import matmul_step
 from gas_scenes import Course, InputCourse, Scene, Size, SlotCourse
@@ -27,12 +27,15 @@ GPT_FAULTS = ("weight-ulp", "fold-step")
 # DISPUTES
 
 
+@cache
 def large_dispute(terms: Terms | None = None) -> Bill:
     """A dispute of the extrapolated job, down to one multiply-add."""
     return play(Course(matmul_step(*LARGE_PRODUCT, LARGE_JOB)), terms)
 
 
 def gpt_dispute(fault: str) -> Bill:
+    import gas_gpt  # which takes seconds, and PyTorch
+
     return gas_gpt.dispute(fault)[0]
 
 
@@ -60,7 +63,7 @@ def moves() -> Figures:
 
 
 def ends() -> Figures:
-    """What comes after the last move: two games about a claim, one of them lost by silence; and a claim nobody minds."""
+    """What is not a move: two games about a claim, one of them lost by silence; and a claim that nobody minds."""
     terms = Terms()
     arena = chain_stand("embedded", terms)
     for address in (arena.worker, arena.challenger):
@@ -101,7 +104,7 @@ def worst_reveal() -> Figures:
 
 def executed(about: Scene) -> int:
     """The gas of the transaction that convicts."""
-    return play(Course(about)).dearest("execute")
+    return play(Course(about)).spent[-1][1]
 
 
 FAST: dict[str, Callable[[], Figures]] = {

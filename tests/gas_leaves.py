@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gas_scenes import Scene, Size, packed, words_of
-from gas_trees import SparseTensor, with_elements
+from gas_trees import with_elements
 from tallystick.ir.builder import CodeBuilder
-from tallystick.ir.verifier import verify_kernel
-from tallystick.spec import limits
-from tallystick.spec.encoding import encode_kernel
-from tallystick.spec.instructions import ARITY, Code, Instruction, Op
-from tallystick.spec.kernels import Fold, Kernel, Scatter
-from tallystick.spec.scalar_steps import Work, accumulator_words, first_accumulators, scalar_step, scalar_steps
+from tallystick.spec.instructions import Code
+from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.scalar_steps import Work, scalar_step, scalar_steps
 from tallystick.spec.tensors import DType, TensorType
-from tallystick.spec.views import Address, Guard, View
+from tallystick.spec.views import Address, View
 
 F32 = DType.F32
 DIRT = packed(words_of(64, "what else is in a chunk"))

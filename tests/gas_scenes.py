@@ -16,6 +16,7 @@ from tallystick.spec.board import Claim, Game, Level, Phase, Tree
 from tallystick.spec.digests import CHUNK, ProgramHeader, kernel_leaf
 from tallystick.spec.encoding import encode_kernel, encode_tensor_type
 from tallystick.spec.game import boundary, levels, parts
+from tallystick.spec.instructions import run_registers
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.leaf import encode_nothing, encode_outside, encode_word, witnessed_values
 from tallystick.spec.merkle import leaf, path
@@ -43,7 +44,6 @@ from tallystick.spec.scalar_steps import (
     scalar_step,
     scalar_steps,
 )
-from tallystick.spec.instructions import run_registers
 from tallystick.spec.tensors import DType, TensorType
 from witnesses import environment
 
@@ -136,9 +136,7 @@ class Course:
     @property
     def header(self) -> ProgramHeader:
         size = self.scene.size
-        return ProgramHeader(
-            size.states, size.constants, size.values, size.kernels, self.slots.root, self.kernels.root
-        )
+        return ProgramHeader(size.states, size.constants, size.values, size.kernels, self.slots.root, self.kernels.root)
 
     @property
     def claim(self) -> Claim:

@@ -137,7 +137,9 @@ def kernel_of(worst: Worst, terms: int, guards: int) -> Kernel:
     """A kernel with that many computed terms and guards, dealt out to its addresses."""
     count = limits.LOADS + (worst.kind == "scatter")
     addresses = [
-        address(worst, worst.element if slot < limits.LOADS else 1, share(terms, slot, count), share(guards, slot, count))
+        address(
+            worst, worst.element if slot < limits.LOADS else 1, share(terms, slot, count), share(guards, slot, count)
+        )
         for slot in range(count)
     ]
     loads = tuple(View(slot * SPREAD, at) for slot, at in enumerate(addresses[: limits.LOADS]))
@@ -200,9 +202,7 @@ def scene(worst: Worst) -> Scene:
     kernel = filled(worst)
     accumulators = {"map": 0, "scatter": 1, "scan": FOUR, "fold": FOUR * (limits.LANES + 1)}[worst.kind]
     element, position = where(worst, kernel)
-    return Scene(
-        kernel, element, position, worst_words(accumulators), tensors(worst, kernel), SIZE, FIRST_VALUE, 1_234
-    )
+    return Scene(kernel, element, position, worst_words(accumulators), tensors(worst, kernel), SIZE, FIRST_VALUE, 1_234)
 
 
 def where(worst: Worst, kernel: Kernel) -> tuple[int, int]:

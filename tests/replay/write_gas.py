@@ -1,4 +1,4 @@
-"""Write gas.json anew: python tests/replay/write_gas.py [section ...]. Look at the difference before it is committed."""
+"""Write gas.json anew: python tests/replay/write_gas.py [section ...]. Read the difference before it is committed."""
 
 from __future__ import annotations
 
