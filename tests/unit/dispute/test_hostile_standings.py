@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
@@ -16,15 +16,21 @@ import pytest
 from dispute_stage import WORKER, PublicArena, Stage, lie, quick_terms, torture_stage
 from tallystick.dispute import Challenger, Defender, LocalArena, Player
 from tallystick.dispute.faults import FAULTS
+from tallystick.dispute.step_trace import maker_of
 from tallystick.errors import CannotAnswer, TallystickError
 from tallystick.spec.board import Claim, Game, Level, Phase, Side, Tree
 from tallystick.spec.moves import Move
 from tallystick.spec.referee import Terms
+from tallystick.spec.scalar_steps import scalar_steps
 from tallystick.spec.standing import Reveal, Standing
 
 AT, STEPS, FANOUT = 3, 8, 4
 LONGEST_S = 20.0  # for one answer, on a machine that is busy with other things
 NUMBERS = (-1, 0, 1, 2, 31, 255, 1 << 20, 1 << 31, 1 << 40, 1 << 64, 1 << 200)
+INTERVALS = frozenset({Phase.REVEAL_INTERVAL, Phase.POINT_INTERVAL})
+AFTER_TRACE = frozenset(Phase) - {Phase.REVEAL_TRACE, Phase.OVER, *INTERVALS}
+IN_TREES = frozenset({Phase.REVEAL_CHILDREN, Phase.POINT_CHILD, Phase.PROVE_SLOT, Phase.REVEAL_CHUNK})
+WITH_A_VALUE = frozenset({Phase.PROVE_INPUT, Phase.REVEAL_TENSOR, Phase.REVEAL_CHUNK, Phase.EXECUTE})
 ENUMS = {"phase": Phase, "level": Level, "tree": Tree, "winner": Side}
 
 
@@ -193,6 +199,46 @@ def test_absurd_numbers_and_digests(name: str) -> None:
         for player in scene().players(None):
             for other in rng.sample(others, 3):
                 answer(player, with_game(standing, **{name: other}))
+
+
+BEYOND: dict[str, tuple[frozenset[Phase], Callable[[Game, Stage], int]]] = {
+    "step": (frozenset(Phase) - {Phase.OVER, *INTERVALS}, lambda game, stage: STEPS),
+    "high": (INTERVALS, lambda game, stage: (STEPS if game.level is Level.STEPS else steps_of(game, stage)) + 1),
+    "low": (INTERVALS, lambda game, stage: game.high),
+    "states": (AFTER_TRACE, lambda game, stage: game.states + 1),
+    "constants": (AFTER_TRACE, lambda game, stage: game.constants - 1),
+    "values": (AFTER_TRACE, lambda game, stage: game.values * 2),
+    "height": (frozenset({Phase.REVEAL_CHILDREN, Phase.POINT_CHILD}), lambda game, stage: game.height + 20),
+    "index": (IN_TREES, lambda game, stage: 1 << 30),
+    "value": (WITH_A_VALUE, lambda game, stage: game.values),
+    "size": (frozenset({Phase.POINT_ELEMENT}), lambda game, stage: game.size * 2),
+    "nbytes": (frozenset({Phase.REVEAL_CHUNK, Phase.POINT_ELEMENT}), lambda game, stage: game.nbytes + 1),
+    "width": (frozenset({Phase.EXECUTE}), lambda game, stage: game.width + 4),
+    "element": (
+        frozenset({Phase.EXECUTE}),
+        lambda game, stage: stage.program.value_types[game.value].elements,
+    ),
+}
+"""The first number that cannot be, for every field, in the phases that depend on it."""
+
+
+def steps_of(game: Game, stage: Stage) -> int:
+    """Scalar steps of the disputed element."""
+    return scalar_steps(maker_of(stage.program, game.value).kernel, game.element)
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_the_first_number_that_cannot_be(name: str) -> None:
+    phases, beyond = BEYOND[name]
+    tried = 0
+    for standing in scene().standings:
+        game = standing.dispute.game
+        if game.phase in phases:
+            player = scene().players(None)[game.turn is Side.CHALLENGER]
+            with pytest.raises(CannotAnswer):
+                player.answer(with_game(standing, **{name: beyond(game, scene().stage)}))
+            tried += 1
+    assert tried
 
 
 def bytes_that_matter() -> list[Standing]:

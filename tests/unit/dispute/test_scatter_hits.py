@@ -157,6 +157,7 @@ def test_no_loads_and_no_axes() -> None:
     kernel = scatter_kernel((), (4,), lambda r: Address(0, (), ((1, r[0]),)), [], write)
     types: list[Tensor] = []
     assert check(kernel, types, step=6) == 1
+    assert kernel.scatter is not None
     nothing = replace(kernel, scatter=replace(kernel.scatter, shape=(2,)))
     assert check(nothing, types, step=6) == 0
 

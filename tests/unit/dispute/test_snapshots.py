@@ -73,8 +73,10 @@ def test_states_beyond_the_budget_go_to_disk(temporary: Path) -> None:
         assert all(isinstance(array, np.memmap) for array in found) is (number >= 2)
     snapshots.close()
     assert not list(temporary.iterdir())
-    snapshots.put(0, state(7))
-    assert same(snapshots.nearest(0)[1], state(7)), "and it can be used again"
+    for number in range(3):
+        snapshots.put(number, state(7 + number))
+    assert [same(snapshots.nearest(number)[1], state(7 + number)) for number in range(3)] == [True] * 3
+    assert len(list(temporary.iterdir())) == 1, "it can be used again, with its whole budget"
     snapshots.close()
     assert not list(temporary.iterdir())
 
