@@ -14,19 +14,23 @@ pytest.importorskip("pyrevm")
 from evm.referee_twins import Twins
 from gas_scenes import Course, InputCourse, Scene, Size, SlotCourse, words_of
 from gas_trees import with_elements
+from gas_worst import Dear, Worst
+from gas_worst import scene as worst_scene
 from sample_programs import ADD, code
+from tallystick.chain.referee import SHORT_WITNESS
 from tallystick.errors import IllegalMove
 from tallystick.ir.verifier import verify_kernel
 from tallystick.spec import limits
 from tallystick.spec.board import Phase, Side
 from tallystick.spec.instructions import Code, Instruction, Op
 from tallystick.spec.kernels import Fold, Kernel, Scatter
-from tallystick.spec.moves import Move
+from tallystick.spec.moves import Execute, Move
 from tallystick.spec.referee import Status, Terms
-from tallystick.spec.scalar_steps import accumulator_words, first_accumulators, scalar_steps
+from tallystick.spec.scalar_steps import Work, accumulator_words, first_accumulators, scalar_steps
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, Guard, View
 
+LONGEST_WITNESS = 44_240  # bytes that `execute_long` takes
 MOST_GAS = 1 << 24  # what one transaction may take on the strictest chains
 WIDE = (64,) * 6 + (16,)  # as many elements as there may be
 FLAT = (limits.ELEMENTS,)
@@ -167,3 +171,27 @@ def test_numbers_that_are_too_large(course: type[Course]) -> None:
     twins = Insisting(Terms(fanout=32), accounts=2)
     assert play(twins, course(scene(KERNELS["scan of one row"], LAST, 12_345))) is Side.CHALLENGER
     assert twins.tried > 40
+
+
+def test_the_longest_witness_fits() -> None:
+    """One more byte is of no leaf that a valid program has."""
+    there = worst_scene(Worst("scatter", Work.PLACE, Dear(Op.FADD, (0x3F800001, 0x40000000), 0)))
+    course = Course(there)
+    assert len(course.witness()) == LONGEST_WITNESS
+    twins = Twins(Terms(fanout=64), accounts=2)
+    assert play(twins, course) is Side.CHALLENGER
+    assert twins.contract.spent[-1][0] == "execute_long"
+
+
+@pytest.mark.parametrize("length", [0, 1, SHORT_WITNESS, SHORT_WITNESS + 1, LONGEST_WITNESS])
+def test_witnesses_of_other_lengths_are_refused_alike(length: int) -> None:
+    class Padding(Twins):
+        def move(self, sender: str, number: int, move: Move) -> None:
+            if isinstance(move, Execute):
+                other = (move.witness + bytes(LONGEST_WITNESS))[:length]
+                with pytest.raises(IllegalMove, match="malformed witness"):
+                    super().move(sender, number, replace(move, witness=other))
+            super().move(sender, number, move)
+
+    course = Course(scene(KERNELS["map of bytes"], LAST, 0))
+    assert play(Padding(Terms(fanout=64), accounts=2), course) is Side.CHALLENGER
