@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("pyrevm")
+
 from conformance.implementations import NUMPY
 from evm.arithmetic import Arithmetic
 from evm.contracts import Reverted

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("pyrevm")
+
 import sample_programs
 from evm.leaves import Leaf, LeafContract, Traced, definition, outcome, traced, with_kernel
 from evm.operands import operands

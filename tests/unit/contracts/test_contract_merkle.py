@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+pytest.importorskip("pyrevm")
+
 from evm.contracts import Deployed, Reverted
 from tallystick.spec import merkle
 
