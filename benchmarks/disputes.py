@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import gas_gpt
 from gas_bills import Bill
-from gas_figures import FAST, GPT_FAULTS, large_dispute
+from gas_figures import FAST, GPT_LIES, large_dispute
 from tallystick.dispute import Played
 from tallystick.spec.referee import Terms
 
@@ -56,10 +56,10 @@ def fanouts(disputes: dict[str, dict[int, Bill]]) -> None:
     table(("whole dispute", "parts", "transactions", "gas", "gas a transaction"), rows)
 
 
-def seconds(fault: str, played: Played) -> None:
+def seconds(lie: str, played: Played) -> None:
     """How long the players thought about each move."""
     rows = [(type(turn.move).__name__, turn.side.name.lower(), f"{turn.computed_s:.3f} s") for turn in played.turns]
-    table((f"GPT, {fault}", "who", "computed"), rows)
+    table((f"GPT, {lie}", "who", "computed"), rows)
 
 
 def main() -> None:
@@ -69,13 +69,13 @@ def main() -> None:
     figures()
     disputes = {"2^20 steps, 10^8 words": {parts: large_dispute(Terms(fanout=parts)) for parts in FANOUTS}}
     if not options.no_gpt:
-        for fault in GPT_FAULTS:
+        for lie in GPT_LIES:
             began = time.perf_counter()
-            disputes[f"GPT, {fault}"] = bills = {}
+            disputes[f"GPT, {lie}"] = bills = {}
             for parts in FANOUTS:
-                bills[parts], played = gas_gpt.dispute(fault, Terms(fanout=parts))
+                bills[parts], played = gas_gpt.dispute(lie, Terms(fanout=parts))
                 if parts == Terms().fanout:
-                    seconds(fault, played)
+                    seconds(lie, played)
             print(f"({time.perf_counter() - began:.0f} s)\n")
     fanouts(disputes)
 

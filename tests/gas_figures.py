@@ -21,7 +21,7 @@ LARGE_JOB = Size(steps=1 << 20, step=717_171)
 """Of the extrapolated job; its program has 4,000 values."""
 LARGE_PRODUCT = (25_000, 4_096, 4_096)
 """The extrapolated job's state: 10**8 words of an element each of which is a sum of 4,096 products in blocks of 512."""
-GPT_FAULTS = ("weight-ulp", "fold-step")
+GPT_LIES = ("weight-ulp", "fold-step", "dearest sum")
 
 
 # DISPUTES
@@ -33,10 +33,10 @@ def large_dispute(terms: Terms | None = None) -> Bill:
     return play(Course(matmul_step(*LARGE_PRODUCT, LARGE_JOB)), terms)
 
 
-def gpt_dispute(fault: str) -> Bill:
+def gpt_dispute(lie: str) -> Bill:
     import gas_gpt  # which takes seconds, and PyTorch
 
-    return gas_gpt.dispute(fault)[0]
+    return gas_gpt.dispute(lie)[0]
 
 
 def disputes() -> Figures:
@@ -44,7 +44,7 @@ def disputes() -> Figures:
 
 
 def gpt_disputes() -> Figures:
-    return {key: gas for fault in GPT_FAULTS for key, gas in totals(f"GPT, {fault}", gpt_dispute(fault)).items()}
+    return {key: gas for lie in GPT_LIES for key, gas in totals(f"GPT, {lie}", gpt_dispute(lie)).items()}
 
 
 def totals(name: str, bill: Bill) -> Figures:

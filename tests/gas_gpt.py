@@ -22,14 +22,19 @@ from gas_bills import Bill, bill_of
 from gas_scenes import digest_of
 from tallystick.dispute import Challenger, Defender, Match, Played, Replay, StepTrace
 from tallystick.dispute.faults import FAULTS, Scene
+from tallystick.dispute.lies import FaultyTrace
+from tallystick.dispute.step_trace import maker_of
+from tallystick.dispute.tensors import bits_of
 from tallystick.job.computation import EngineComputation
 from tallystick.job.hashing import JobHasher
 from tallystick.job.job import Job
 from tallystick.job.stands import chain_stand
 from tallystick.spec.board import Claim
 from tallystick.spec.referee import Terms
+from tallystick.spec.scalar_steps import accumulator_words, scalar_steps
 
 AT = 337  # the step that goes wrong
+DEAREST = "dearest sum"
 
 
 @cache
@@ -40,15 +45,18 @@ def job() -> Job:
 
 
 class OneStep:
-    """What a player knows who has computed one step only: ``dispute.TraceProvider``. ``name`` tells players apart."""
+    """What a player knows who has computed one step only: ``dispute.TraceProvider``. ``name`` tells players apart.
+
+    Their states differ from the disputed step on, whether the lie goes into the state or is lost on the way.
+    """
 
     def __init__(self, name: str, trace: StepTrace) -> None:
         self.name = name
         self.trace = trace
 
     def state_roots(self, numbers: Sequence[int]) -> list[bytes]:
-        nearby = {AT: self.trace.start.root, AT + 1: self.trace.end.root}
-        return [nearby.get(n) or digest_of(self.name if n > AT else "both", n) for n in numbers]
+        before = {AT: self.trace.start.root}
+        return [before.get(n) or digest_of(self.name if n > AT else "both", n) for n in numbers]
 
     def step_trace(self, number: int) -> StepTrace:
         return self.trace
@@ -61,22 +69,45 @@ def replay() -> Replay:
     return Replay(EngineComputation(captured.program, captured.constants), captured.state, AT, JobHasher())
 
 
-def traces(fault: str) -> tuple[StepTrace, StepTrace]:
-    """What the worker says of the step, and the truth."""
+def lie(name: str) -> FaultyTrace:
+    """What the worker says of the step: one of ``dispute.faults.FAULTS``, or DEAREST."""
+    if name == DEAREST:
+        return wrong_sum(dearest_value())
     captured = job().captured
-    scene = Scene(replay(), 0, 1, captured.state_names, captured.constant_names)
-    (false,) = FAULTS[fault](scene)
-    return false, replay().step_trace(0)
+    (false,) = FAULTS[name](Scene(replay(), 0, 1, captured.state_names, captured.constant_names))
+    return false
 
 
-def dispute(fault: str, terms: Terms | None = None) -> tuple[Bill, Played]:
+def dearest_value() -> int:
+    """The value whose disputes reveal the most: accumulators in every interval, words of every load in the end."""
+    program = job().captured.program
+    inputs = len(program.states) + len(program.constants)
+
+    def revealed(value: int) -> tuple[int, int]:
+        kernel = maker_of(program, value).kernel
+        parts = min(Terms().fanout, scalar_steps(kernel, 0))
+        return accumulator_words(kernel) * parts, len(kernel.loads)
+
+    return max(range(inputs, len(program.value_types)), key=revealed)
+
+
+def wrong_sum(value: int) -> FaultyTrace:
+    """The step with a value whose first element is one bit off, from the middle of its scalar steps on."""
+    trace = FaultyTrace(replay().step_trace(0))
+    array = trace.values[value]
+    bits = bits_of(trace.types[value], array).copy()
+    bits[0] ^= 1
+    trace.replace_value(value, bits.view(array.dtype).reshape(array.shape))
+    trace.lie_at = 0.5
+    return trace
+
+
+def dispute(name: str, terms: Terms | None = None) -> tuple[Bill, Played]:
     """The worker lies in one step of all, and is challenged."""
-    false, true = traces(fault)
-    liar, honest = OneStep("worker", false), OneStep("challenger", true)
+    liar, honest = OneStep("worker", lie(name)), OneStep("challenger", replay().step_trace(0))
     manifest, steps = job().manifest, job().steps
-    start = digest_of("both", 0)
     roots = (bytes.fromhex(manifest.program.root), bytes.fromhex(manifest.constants_root))
-    claim = Claim(*roots, start, *liar.state_roots([steps]), 0, steps)
+    claim = Claim(*roots, *liar.state_roots([0, steps]), 0, steps)
     arena = chain_stand("embedded", terms or Terms())
     already = len(arena.spent)
     game = arena.challenge(arena.challenger, arena.post_claim(arena.worker, claim))

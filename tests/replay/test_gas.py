@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gas_figures import FAST, GPT_FAULTS, SLOW, Figures, candidate, executed
+from gas_figures import FAST, GPT_LIES, SLOW, Figures, candidate, executed
 from gas_worst import scene
 
 SNAPSHOT: dict[str, Figures] = json.loads((Path(__file__).parent / "gas.json").read_text())
@@ -18,7 +18,7 @@ BARS = {
     ("typical leaves", "ffma"): 300_000,
     ("disputes", f"{LARGE}: gas"): 5_000_000,
     ("disputes", f"{LARGE}: transactions"): 40,
-    **{("disputes of the GPT job", f"GPT, {fault}: gas"): 3_000_000 for fault in GPT_FAULTS},
+    **{("disputes of the GPT job", f"GPT, {lie}: gas"): 3_000_000 for lie in GPT_LIES},
     **{("worst leaves", name): 8_000_000 for name in SNAPSHOT["worst leaves"]},
 }
 
