@@ -33,6 +33,7 @@ def verify(program: Program) -> None:
         for i, type in enumerate(slots):
             check_type(f"{name}[{i}]", type)
             types.append(type)
+    require(len(types) <= limits.VALUES, "states and constants", f"more than {limits.VALUES} values")
     for number, kernel in enumerate(program.kernels):
         try:
             verify_kernel(kernel, types)

@@ -13,6 +13,7 @@ from sample_programs import code, f32, i32
 from tallystick.errors import ProgramError
 from tallystick.ir.builder import CodeBuilder
 from tallystick.ir.verifier import verify
+from tallystick.spec import limits
 from tallystick.spec.instructions import Code, Instruction, Op
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program
@@ -331,3 +332,15 @@ def test_a_type_of_a_value_is_the_storage_it_was_made_with() -> None:
     verify(Program(state, (), (kernel,), (2, 3)))
     with pytest.raises(ProgramError, match=r"next_state\[0\]: value 3 is i8"):
         verify(Program(state, (), (kernel,), (3, 2)))
+
+
+@pytest.mark.parametrize("kernels", [(), (Kernel((), (), (), code(lambda b: b.word(0)), (DType.I32,)),)])
+def test_values_are_counted_whether_kernels_make_them_or_not(
+    monkeypatch: pytest.MonkeyPatch, kernels: tuple[Kernel, ...]
+) -> None:
+    program = Program((i32(),) * 3, (i32(),) * (2 - len(kernels)), kernels, (0, 1, 2))
+    monkeypatch.setattr(limits, "VALUES", 5)
+    verify(program)
+    monkeypatch.setattr(limits, "VALUES", 4)
+    with pytest.raises(ProgramError, match="more than 4 values"):
+        verify(program)
