@@ -17,6 +17,12 @@ EXPONENTS = (
     *(0x95, 0x96, 0x97, 0x98, 0x9D, 0x9E, 0x9F, 0xBF, 0xC0, 0xE5, 0xE6, 0xFC, 0xFD, 0xFE, 0xFF),
 )
 FRACTIONS = (0, 1, 2, 0x3FFFFF, 0x400000, 0x400001, 0x555555, 0x7FFFFE, 0x7FFFFF)
+CORE = tuple(
+    sign | word
+    for word in (0, 0x3F800000, 0x7F800000, 0x7FC00000, 1, 0x7F7FFFFF, 0x00800000, 0x7F800001, 0x007FFFFF, 0x40400001)
+    for sign in (0, SIGN)
+)
+"""Zero, one, infinity, NaN, the smallest and the largest of each kind: all triples of them are always tried."""
 
 
 def special_words() -> np.ndarray:
@@ -26,7 +32,7 @@ def special_words() -> np.ndarray:
     """
     grid = [sign | e << 23 | f for e, f, sign in product(EXPONENTS, FRACTIONS, (0, SIGN))]
     np.random.default_rng(3).shuffle(grid)
-    words = [*SPECIAL_WORDS, *SMALL_INTEGERS, *grid]
+    words = [*CORE, *SPECIAL_WORDS, *SMALL_INTEGERS, *grid]
     return np.array(list(dict.fromkeys(words)), dtype=np.uint32)
 
 
