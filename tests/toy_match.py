@@ -19,7 +19,7 @@ from toy_players import Challenger, Defender, LyingDefender, RandomChallenger, T
 from toy_programs import TOYS
 from toy_story import KINDS, Lie, Story
 
-MINIMAL = Terms(fanout=2, move_s=60, total_s=900, window_s=600, defender_bond=1000, challenger_bond=101)
+MINIMAL = Terms(fanout=2, move_s=60, total_s=150, window_s=600, defender_bond=1000, challenger_bond=101)
 NORMAL = Terms()
 FIRST_STEPS = (0, 123_456, (1 << 31) - 1100)
 MOST_ACTIONS = 2_000  # in a dispute; one that takes more is stuck
@@ -109,6 +109,9 @@ class Match:
                 self.stall(seat)
             case 3:
                 self.meddle(seat)
+            case 4 | 5:
+                self.dawdle(seat)
+                self.move(seat)
             case _:
                 self.move(seat)
 
@@ -162,6 +165,11 @@ class Match:
         self.twins.move(account, seat.game, move)
         seat.table.saw(self.dispute(seat).game, move)
         self.made.append(move)
+
+    def dawdle(self, seat: Seat) -> None:
+        """The side that has to move, a liar, takes its time, so that its total runs out."""
+        left = self.dispute(seat).deadline(self.terms) - self.twins.now
+        self.twins.wait(self.rng.randint(0, max(0, left)))
 
     def stall(self, seat: Seat) -> None:
         """The side that has to move lets its time run out. Nobody else's does: all honest sides have moved."""
