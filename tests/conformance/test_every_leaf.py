@@ -15,20 +15,33 @@ import pytest
 from dispute_stage import CHALLENGER, WORKER, PublicArena, Stage, false_element, lie, quick_terms, torture_stage
 from tallystick.commitment import MerkleTree
 from tallystick.dispute import LocalArena
-from tallystick.dispute.answers import surroundings
+from tallystick.dispute.answers import surroundings, witness_entry
 from tallystick.dispute.lies import FaultyTrace
+from tallystick.dispute.revealed_trace import RevealedTrace
 from tallystick.dispute.step_trace import MadeBy, maker_of
 from tallystick.dispute.tensors import ArrayWords, CommittedTensor
+from tallystick.errors import IllegalMove
 from tallystick.spec.board import Level, Phase, Side, Tree
 from tallystick.spec.digests import chunk_count
 from tallystick.spec.instructions import Op, run_registers
-from tallystick.spec.leaf import NOTHING, OUTSIDE, WORD, Trace, is_open, read_witness, witnessed_values
+from tallystick.spec.leaf import (
+    NOTHING,
+    OUTSIDE,
+    WORD,
+    Trace,
+    encode_nothing,
+    execute_leaf,
+    is_open,
+    read_witness,
+    witnessed_values,
+)
 from tallystick.spec.moves import Execute, PointChild, ProveInput, ProveSlot
 from tallystick.spec.scalar_steps import Place, StepEnvironment, Work, scalar_step, scalar_steps
 from tallystick.spec.tensors import DType
 from tallystick.spec.views import locate
 from torture_program import torture
 
+UNREAD = -1  # a slot of a code that the scalar step does not run
 AT = 1  # the step that is lied about, of a claim that ends with it
 
 Arenas = Callable[[], PublicArena]
@@ -165,7 +178,9 @@ def loaded(
     registers = run_registers(code, StepEnvironment(indices, place.step, words, seen))
     modes = []
     for slot, view in enumerate(made.kernel.loads):
-        if slot not in words.addresses or not is_open(view, indices):
+        if slot not in words.addresses:
+            modes.append(UNREAD)
+        elif not is_open(view, indices):
             modes.append(NOTHING)
         else:
             modes.append(OUTSIDE if words.addresses[slot] is None else WORD)
@@ -209,6 +224,25 @@ def test_every_instruction_and_every_scalar_step_is_among_them() -> None:
     assert {instruction.op for code in codes for instruction in code.instructions} == set(Op)
     assert {leaf.work for leaf in leaves()} == set(Work)
     assert {op.name for op in Op} - {leaf.value for leaf in leaves()} == {Op.ACC.name}
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in leaves() if leaf.mode in (NOTHING, OUTSIDE)], ids=str)
+def test_what_is_not_loaded_cannot_be_proved(stage: Stage, leaf: Leaf) -> None:
+    """A word in the place of a closed guard or of an address outside is refused, though it is in the trace."""
+    value = torture().values[leaf.value]
+    element, position = find(leaf)
+    trace, made = stage.honest.step_trace(AT), maker_of(stage.program, value)
+    place, accumulators = Place(made.output, element, trace.step), trace.accumulators(value, element).at(position)
+    words = ArrayWords(made.kernel, trace.types, trace.values)
+    modes, _, _ = loaded(made, place, position, accumulators, words)
+    revealed = RevealedTrace(value, trace.digest(value), trace.trace.path(value))
+    entries = []
+    for slot, (view, mode) in enumerate(zip(made.kernel.loads, modes, strict=True)):
+        at = words.addresses[slot] if mode == WORD else 0
+        entries.append(encode_nothing() if mode == UNREAD else witness_entry(view.value, at, trace, revealed))
+    root = Trace(trace.trace.root, len(trace.types))
+    with pytest.raises(IllegalMove, match="guard is closed" if NOTHING in modes else "address is outside"):
+        execute_leaf(made.kernel, made.first_value, place, position, accumulators, b"".join(entries), root)
 
 
 # INPUTS, SLOTS

@@ -172,6 +172,7 @@ def test_the_truth_is_proved_in_place_of_a_silent_challenger(stage: Stage, fault
     played = lie(stage, false, AT, CHALLENGER, STEPS, challenger=silent(Challenger, *PROOFS))
     played.check_verdict()
     assert played.last.side is Side.DEFENDER and played.last.before.phase in PROOFS
+    assert played.last.move is not None, "the clock has nothing to do with it"
 
 
 def test_liars_do_not_prove_themselves_wrong(stage: Stage) -> None:

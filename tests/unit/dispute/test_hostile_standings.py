@@ -283,6 +283,14 @@ def test_other_programs_are_not_answered_for() -> None:
                 scene().players(None)[0].answer(with_claim(standing, program_root=bytes(32)))
 
 
+def test_steps_of_another_number_are_not_answered_for() -> None:
+    for standing in scene().standings:
+        if standing.dispute.game.phase is Phase.REVEAL_TRACE:
+            first_step = standing.claim.claim.first_step + 1
+            with pytest.raises(CannotAnswer, match="a step of this number"):
+                scene().players(None)[0].answer(with_claim(standing, first_step=first_step))
+
+
 def test_it_is_not_the_other_sides_turn() -> None:
     """A player has nothing to say where the other one has to move."""
     defender, challenger = scene().players(None)

@@ -112,6 +112,7 @@ def test_the_defender_proves_where_the_challenger_does_not(stage: Stage, liar: F
     found = dispute(stage, end, STEPS, "challenger", players, arena, challenger=silent(Challenger, *PROOFS))
     found.check_verdict()
     assert found.last.side is Side.DEFENDER and found.last.trouble == "I say nothing"
+    assert found.last.move is not None and arena.now() == 0, "nobody had to wait"
 
 
 def test_errors_that_are_no_answers_are_not_swallowed(stage: Stage, liar: FaultyReplay, arena: LocalArena) -> None:

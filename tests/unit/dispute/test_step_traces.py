@@ -219,6 +219,17 @@ def test_a_false_step_shows_the_lie_and_nothing_else(stage: Stage) -> None:
     assert false.at(true.steps) == [true.at(true.steps)[0] ^ 1]
 
 
+def test_slots_that_hold_something_else_than_the_program_says(stage: Stage) -> None:
+    honest, trace = stage.honest.step_trace(AT), stage.faulty(AT)
+    trace.new_state[4] = np.array(77, np.int32)
+    assert trace.digests == honest.digests
+    wrong = [
+        n for n, (one, other) in enumerate(zip(trace.end_digests, honest.end_digests, strict=True)) if one != other
+    ]
+    assert wrong == [4]
+    assert trace.end_digests[4] == tensor_digest(stage.program.states[4], np.array(77, np.int32).tobytes())
+
+
 def test_commitments_that_no_array_has(stage: Stage) -> None:
     value = torture().values["next model.weight"]
     honest, trace = stage.honest.step_trace(AT), stage.faulty(AT)
