@@ -20,9 +20,12 @@ from sample_programs import i32
 from tallystick.errors import DecodingError, ProgramError
 from tallystick.ir.builder import CodeBuilder
 from tallystick.ir.verifier import verify_kernel
+from tallystick.spec.digests import chunk_root
 from tallystick.spec.encoding import decode_kernel
 from tallystick.spec.instructions import ARITY, SOURCES, Code, Instruction, Op
 from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.leaf import encode_outside
+from tallystick.spec.merkle import path
 from tallystick.spec.programs import Program
 from tallystick.spec.scalar_steps import Place, Work, scalar_step
 from tallystick.spec.tensors import DType, Tensor, TensorType
@@ -236,3 +239,26 @@ def test_every_bit_of_a_leaf_counts(contract: LeafContract) -> None:
         flipped[at] ^= 1 << at % 8
         check_hostile(contract, run, with_kernel(leaf, bytes(flipped), random.Random(at)))
     assert outcome(contract, replace(leaf, kernel=leaf.kernel + b"\0")) == "malformed kernel"
+
+
+def test_a_word_cannot_be_denied(contract: LeafContract) -> None:
+    """Saying of element 0, whose word is there, that the address is outside."""
+    run = traced(fill(sample_programs.MATMUL, seed=5))
+    ((first, kernel),) = run.kernels()
+    leaf = next(iter(run.element_leaves(first, kernel, Place(0, 0, 0), 4)))
+    check(contract, leaf)
+    entries = [
+        encode_outside(value.type, chunk_root(value.data), path(run.digests, number))
+        for number, value in enumerate(run.values[:first])
+    ]
+    lie = replace(leaf, witness=b"".join(entries))
+    assert definition(lie) is None
+    assert outcome(contract, lie) == "word is missing"
+
+
+def test_as_many_accumulators_as_there_are(contract: LeafContract) -> None:
+    run = traced(fill(sample_programs.MATMUL, seed=5))
+    ((first, kernel),) = run.kernels()
+    leaf = next(iter(run.element_leaves(first, kernel, Place(0, 0, 0), 4)))
+    for words in (leaf.accumulators[:-1], (*leaf.accumulators, 0), ()):
+        assert outcome(contract, replace(leaf, accumulators=words)) == "wrong accumulators"
