@@ -9,11 +9,10 @@ parts of addresses: computed terms and guards.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from evm.arithmetic import Arithmetic
+from evm.arithmetic import BATCH, Arithmetic
 from evm.operands import operands
 from gas_leaves import DIRT, F32, Scene, Size
 from gas_trees import SparseTensor, with_elements
@@ -21,13 +20,12 @@ from tallystick.errors import ProgramError
 from tallystick.ir.verifier import verify_kernel
 from tallystick.spec import limits
 from tallystick.spec.encoding import encode_kernel
-from tallystick.spec.instructions import ARITY, SOURCES, Code, Instruction, Op
+from tallystick.spec.instructions import ARITY, Code, Instruction, Op
 from tallystick.spec.kernels import Fold, Kernel, Scatter
 from tallystick.spec.scalar_steps import Work, scalar_step, scalar_steps
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, Guard, View
 
-CASES = 4_000  # of operands for each instruction
 SIZE = Size(states=1_000, constants=1_000, values=limits.VALUES, kernels=limits.VALUES // 2)
 FIRST_VALUE = limits.VALUES - 8
 LAST = limits.ELEMENTS - 1
@@ -39,25 +37,35 @@ SMALLEST_F16 = 1  # subnormal, so that it is dearest to widen
 
 @dataclass(frozen=True)
 class Dear:
-    """An instruction on the operands for which it costs most."""
+    """An instruction on operands for which it costs most."""
 
     op: Op
     words: tuple[int, ...]
-    gas: int
 
 
-@cache
-def dear_instructions() -> tuple[Dear, ...]:
-    """Of every instruction its dearest case, the dearest instruction first."""
-    contract = Arithmetic()
-    found: list[Dear] = []
-    for op in Op:
-        if op not in SOURCES:
-            rows = operands(ARITY[op], CASES, seed=op)
-            gas = contract.compute(op, rows).gas
-            worst = int(np.argmax(gas))
-            found.append(Dear(op, tuple(int(word) for word in rows[worst]), int(gas[worst])))
-    return tuple(sorted(found, key=lambda dear: -dear.gas))
+DEAREST = (
+    Dear(Op.FSUB, (0x7F7FFFFF, 0x4B000001)),
+    Dear(Op.FADD, (0x7F7FFFFF, 0xCB000001)),
+    Dear(Op.FFMA, (0x7F7FFFFF, 0x33800001, 0xBF800000)),
+    Dear(Op.FDIV, (0x003FFFFF, 0x40000000)),
+)
+"""The dearest instructions, the dearest first, found by ``gas_of_dearest_case`` among many cases."""
+
+
+def gas_of_dearest_case(contract: Arithmetic, op: Op, cases: int) -> int:
+    """What an instruction costs on the worst of so many operands."""
+    return int(gas_of_rows(contract, op, operands(ARITY[op], cases, seed=op)).max())
+
+
+def gas_of(contract: Arithmetic, dear: Dear) -> int:
+    """What an instruction costs on its operands."""
+    return int(gas_of_rows(contract, dear.op, np.array([dear.words] * 2, np.uint32)).max())
+
+
+def gas_of_rows(contract: Arithmetic, op: Op, rows: np.ndarray) -> np.ndarray:
+    """For all operands but the first of every call, which pay for memory besides."""
+    gas = contract.compute(op, rows).gas
+    return gas[np.arange(len(gas)) % BATCH != 0]
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,6 @@ def tensors(worst: Worst, kernel: Kernel) -> dict[int, SparseTensor]:
 
 def candidates() -> list[Worst]:
     """Where to look: every kind of leaf; the dearest instructions; fewer axes for more of other parts; other types."""
-    dear = dear_instructions()
     kinds = [
         ("map", Work.STORE),
         ("fold", Work.UPDATE),
@@ -239,15 +246,15 @@ def candidates() -> list[Worst]:
         ("scan", Work.UPDATE),
         ("scan", Work.STORE),
     ]
-    found = [Worst(kind, work, dear[0]) for kind, work in kinds]
-    found += [Worst("scatter", Work.PLACE, each) for each in dear[:4]]
+    found = [Worst(kind, work, DEAREST[0]) for kind, work in kinds]
+    found += [Worst("scatter", Work.PLACE, each) for each in DEAREST]
     found += [
-        Worst("scatter", Work.PLACE, dear[0], axes, F32, first)
+        Worst("scatter", Work.PLACE, DEAREST[0], axes, F32, first)
         for axes in (4, 6, 7, 8)
         for first in (False, True)
         if (axes, first) != (limits.AXES, False)
     ]
-    found.append(Worst("scatter", Work.PLACE, dear[0], dtype=DType.F16))
+    found.append(Worst("scatter", Work.PLACE, DEAREST[0], dtype=DType.F16))
     return found
 
 

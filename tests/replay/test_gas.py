@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from evm.arithmetic import Arithmetic
 from gas_figures import FAST, GPT_LIES, SLOW, Figures, candidate, executed
-from gas_worst import scene
+from gas_worst import DEAREST, gas_of, gas_of_dearest_case, scene
+from tallystick.spec.instructions import SOURCES, Op
 
 SNAPSHOT: dict[str, Figures] = json.loads((Path(__file__).parent / "gas.json").read_text())
 REWRITE = "look at the difference, and if it is meant: python tests/replay/write_gas.py"
 
+CASES = 20_000  # of operands for every instruction
 LARGE = "2**20 steps, 10**8 words, 4096 products"
 BARS = {
     ("typical leaves", "ffma"): 300_000,
@@ -49,6 +52,16 @@ def test_worst_leaf() -> None:
     name = max(figures, key=lambda name: figures[name])
     measured = executed(scene(candidate(name)))
     assert measured == figures[name], f"{figures[name]} -> {measured}. {REWRITE} 'worst leaves'"
+
+
+@pytest.mark.slow
+def test_no_instruction_is_dearer() -> None:
+    """What the worst leaves are made of is the worst that can be found."""
+    contract = Arithmetic()
+    worst = gas_of(contract, DEAREST[0])
+    computing = [op for op in Op if op not in SOURCES]
+    dearer = {op.name: gas for op in computing if (gas := gas_of_dearest_case(contract, op, CASES)) > worst}
+    assert not dearer, f"more than {worst}: {dearer}. Take these operands into tests/gas_worst.py"
 
 
 @pytest.mark.parametrize(("section", "name"), BARS)
