@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import gas_gpt
-from gas_bills import Bill
-from gas_figures import FAST, GPT_LIES, large_dispute
+from gas import gpt as gpt_bill
+from gas.bills import Bill
+from gas.figures import FAST, GPT_LIES, large_dispute
 from tallystick.dispute import Played
 from tallystick.spec.referee import Terms
 
@@ -73,7 +73,7 @@ def main() -> None:
             began = time.perf_counter()
             disputes[f"GPT, {lie}"] = bills = {}
             for parts in FANOUTS:
-                bills[parts], played = gas_gpt.dispute(lie, Terms(fanout=parts))
+                bills[parts], played = gpt_bill.dispute(lie, Terms(fanout=parts))
                 if parts == Terms().fanout:
                     seconds(lie, played)
             print(f"({time.perf_counter() - began:.0f} s)\n")

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dispute_stage import CHALLENGER, WORKER, PublicArena, Stage, false_element, lie, quick_terms, torture_stage
+from disputes.stage import CHALLENGER, WORKER, PublicArena, Stage, false_element, lie, quick_terms, torture_stage
 from tallystick.commitment import MerkleTree
 from tallystick.dispute import LocalArena
 from tallystick.dispute.answers import surroundings, witness_entry

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dispute_liars import PesteredArena, pointing_at_random, silent, silent_defender
-from dispute_stage import (
+from disputes.liars import PesteredArena, pointing_at_random, silent, silent_defender
+from disputes.stage import (
     CHALLENGER,
     WORKER,
     Dispute,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tallystick as ts
-from dispute_stage import CHALLENGER, WORKER, Dispute, Stage, captured_stage, lie, quick_terms
+from disputes.stage import CHALLENGER, WORKER, Dispute, Stage, captured_stage, lie, quick_terms
 from tallystick.dispute import LocalArena
 from tallystick.dispute.faults import FAULTS
 from tallystick.errors import UsageError

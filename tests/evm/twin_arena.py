@@ -12,7 +12,7 @@ from tallystick.spec.standing import Reveal, Standing, revealed_by
 
 
 class TwinArena:
-    """Satisfies ``dispute_stage.PublicArena``. Gas is what the contract takes."""
+    """Satisfies ``disputes.stage.PublicArena``. Gas is what the contract takes."""
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms

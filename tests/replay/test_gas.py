@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evm.arithmetic import Arithmetic
-from gas_figures import FAST, GPT_LIES, SLOW, Figures, candidate, executed
-from gas_worst import DEAREST, gas_of, gas_of_dearest_case, scene
+from gas.figures import FAST, GPT_LIES, SLOW, Figures, candidate, executed
+from gas.worst import DEAREST, gas_of, gas_of_dearest_case, scene
 from tallystick.spec.instructions import SOURCES, Op
 
 SNAPSHOT: dict[str, Figures] = json.loads((Path(__file__).parent / "gas.json").read_text())
@@ -61,7 +61,7 @@ def test_no_instruction_is_dearer() -> None:
     worst = gas_of(contract, DEAREST[0])
     computing = [op for op in Op if op not in SOURCES]
     dearer = {op.name: gas for op in computing if (gas := gas_of_dearest_case(contract, op, CASES)) > worst}
-    assert not dearer, f"more than {worst}: {dearer}. Take these operands into tests/gas_worst.py"
+    assert not dearer, f"more than {worst}: {dearer}. Take these operands into tests/gas/worst.py"
 
 
 @pytest.mark.parametrize(("section", "name"), BARS)

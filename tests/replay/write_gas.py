@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gas_figures import FAST, SLOW
+from gas.figures import FAST, SLOW
 
 SNAPSHOT = Path(__file__).parent / "gas.json"
 

@@ -10,7 +10,7 @@ from evm.referee_twins import Twins
 from tallystick.errors import IllegalMove
 from tallystick.spec.moves import PointInterval, RevealInterval
 from tallystick.spec.referee import Terms
-from toy_match import truth
+from toy.match import truth
 
 TERMS = Terms(fanout=2, move_s=60, total_s=100)
 

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("pyrevm")
 
-from dispute_liars import pointing_at_random
-from dispute_stage import CHALLENGER, WORKER, SpecComputation, Stage, dispute, false_element, lie, quick_terms
+from disputes.liars import pointing_at_random
+from disputes.stage import CHALLENGER, WORKER, SpecComputation, Stage, dispute, false_element, lie, quick_terms
 from evm.twin_arena import TwinArena
 from property.strategies import fill
 from sample_programs import code, i32

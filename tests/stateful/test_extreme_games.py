@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("pyrevm")
 
 from evm.referee_twins import Twins
-from gas_scenes import Course, InputCourse, Scene, Size, SlotCourse, words_of
-from gas_trees import with_elements
-from gas_worst import Dear, Worst
-from gas_worst import scene as worst_scene
+from gas.scenes import Course, InputCourse, Scene, Size, SlotCourse, words_of
+from gas.trees import with_elements
+from gas.worst import Dear, Worst
+from gas.worst import scene as worst_scene
 from sample_programs import ADD, code
 from tallystick.chain.referee import SHORT_WITNESS
 from tallystick.errors import IllegalMove

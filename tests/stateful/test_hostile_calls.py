@@ -22,8 +22,8 @@ from tallystick.spec.board import Claim, Phase
 from tallystick.spec.digests import ProgramHeader
 from tallystick.spec.merkle import EMPTY, leaf
 from tallystick.spec.moves import Move
-from toy_match import MINIMAL, NORMAL, Match, Seat, truth
-from toy_story import Tree
+from toy.match import MINIMAL, NORMAL, Match, Seat, truth
+from toy.story import Tree
 
 WORDS = (0, 1, 31, 32, 64, 1 << 16, 1 << 32, 1 << 64, 1 << 160, 1 << 255, (1 << 256) - 1, (1 << 256) - 32)
 MOST_GAS = 3_000_000  # of a refused call

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from toy_match import MINIMAL, NORMAL, play
+from toy.match import MINIMAL, NORMAL, play
 
 pytest.importorskip("pyrevm")
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("pyrevm")
 
-from dispute_liars import pointing_at_random
-from dispute_stage import (
+from disputes.liars import pointing_at_random
+from disputes.stage import (
     CHALLENGER,
     WORKER,
     Dispute,

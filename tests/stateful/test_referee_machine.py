@@ -20,10 +20,10 @@ from evm.referee_twins import Twins
 from tallystick.errors import IllegalMove
 from tallystick.spec.board import Side
 from tallystick.spec.referee import Status, Terms
-from toy_illegal import damaged, made_up
-from toy_match import lying, truth
-from toy_players import Challenger, Defender, LyingDefender, RandomChallenger, Table
-from toy_story import Story
+from toy.illegal import damaged, made_up
+from toy.match import lying, truth
+from toy.players import Challenger, Defender, LyingDefender, RandomChallenger, Table
+from toy.story import Story
 
 TERMS = Terms(4, move_s=50, total_s=120, window_s=200, defender_bond=1001, challenger_bond=77, winner_share=3333)
 ACCOUNTS = 4

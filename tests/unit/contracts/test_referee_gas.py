@@ -14,9 +14,9 @@ from tallystick.chain.artifact import CODE_LIMIT
 from tallystick.chain.compiler import compile_contract
 from tallystick.spec.board import Level, Side
 from tallystick.spec.referee import Terms
-from toy_players import Challenger, LyingDefender, Table
-from toy_programs import toy, widest
-from toy_story import Lie, Story
+from toy.players import Challenger, LyingDefender, Table
+from toy.programs import toy, widest
+from toy.story import Lie, Story
 
 MOST = {  # of any call at fanouts up to 64, with kernels of 4096 bytes and accumulators of 272
     "post_claim": 260_000,

@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from dispute_stage import WORKER, PublicArena, Stage, lie, quick_terms, torture_stage
+from disputes.stage import WORKER, PublicArena, Stage, lie, quick_terms, torture_stage
 from tallystick.dispute import Challenger, Defender, LocalArena, Player
 from tallystick.dispute.faults import FAULTS
 from tallystick.dispute.step_trace import maker_of

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dispute_liars import silent
-from dispute_stage import Stage, dispute, false_element, quick_terms, torture_stage
+from disputes.liars import silent
+from disputes.stage import Stage, dispute, false_element, quick_terms, torture_stage
 from tallystick.dispute import (
     Challenger,
     Defender,

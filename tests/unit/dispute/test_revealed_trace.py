@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dispute_stage import quick_terms
+from disputes.stage import quick_terms
 from tallystick.commitment import HashlibHasher, MerkleTree
 from tallystick.dispute.revealed_trace import RevealedTrace
 from tallystick.errors import CannotAnswer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dispute_stage import SpecComputation
+from disputes.stage import SpecComputation
 from property.strategies import Case, cases
 from tallystick.dispute.scatter_hits import scatter_hits
 from tallystick.ir.builder import CodeBuilder

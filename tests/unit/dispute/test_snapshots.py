@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dispute_stage import torture_stage
+from disputes.stage import torture_stage
 from tallystick.dispute import Snapshots
 from tallystick.errors import UsageError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dispute_stage import SpecComputation, Stage, false_element, tensors, torture_stage
+from disputes.stage import SpecComputation, Stage, false_element, tensors, torture_stage
 from tallystick.commitment import HashlibHasher
 from tallystick.dispute import FaultyReplay, Replay, StepTrace
 from tallystick.dispute.elements import ElementTrace

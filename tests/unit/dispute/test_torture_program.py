@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from dispute_stage import SpecComputation
+from disputes.stage import SpecComputation
 from tallystick.commitment import check_array
 from tallystick.ir.verifier import verify
 from tallystick.job.computation import EngineComputation

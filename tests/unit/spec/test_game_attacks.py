@@ -13,7 +13,7 @@ from tallystick.spec.digests import program_header
 from tallystick.spec.game import open_game, play
 from tallystick.spec.merkle import EMPTY, leaf, merkle_root, path
 from tallystick.spec.moves import Move, PointChild, PointGather, ProveSlot, RevealChildren, RevealTrace
-from toy_programs import TOYS
+from toy.programs import TOYS
 
 FANOUT = 4
 PROGRAM = TOYS["chain"].case.program

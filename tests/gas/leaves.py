@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gas_scenes import Scene, Size, packed, words_of
-from gas_trees import with_elements
+from gas.scenes import Scene, Size, packed, words_of
+from gas.trees import with_elements
 from tallystick.ir.builder import CodeBuilder
 from tallystick.spec.instructions import Code
 from tallystick.spec.kernels import Fold, Kernel

@@ -18,8 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 import gpt
-from gas_bills import Bill, bill_of
-from gas_scenes import digest_of
+from gas.bills import Bill, bill_of
+from gas.scenes import digest_of
 from tallystick.dispute import Challenger, Defender, Match, Played, Replay, StepTrace
 from tallystick.dispute.faults import FAULTS, Scene
 from tallystick.dispute.lies import FaultyTrace

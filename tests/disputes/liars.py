@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from dispute_stage import PublicArena
+from disputes.stage import PublicArena
 from tallystick.dispute import Challenger, Defender, Player, TraceProvider
 from tallystick.errors import CannotAnswer, IllegalMove
 from tallystick.spec.board import PROOFS, Claim, Game, Phase, Side

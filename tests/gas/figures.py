@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from gas_bills import Bill, play
-from gas_leaves import matmul_step
-from gas_scenes import Course, InputCourse, Scene, Size, SlotCourse
-from gas_worst import Worst, candidates, longest_to_reveal, scene
+from gas.bills import Bill, play
+from gas.leaves import matmul_step
+from gas.scenes import Course, InputCourse, Scene, Size, SlotCourse
+from gas.worst import Worst, candidates, longest_to_reveal, scene
 from tallystick.job.stands import chain_stand
 from tallystick.spec.board import Claim
 from tallystick.spec.referee import Terms
@@ -34,9 +34,9 @@ def large_dispute(terms: Terms | None = None) -> Bill:
 
 
 def gpt_dispute(lie: str) -> Bill:
-    import gas_gpt  # which takes seconds, and PyTorch
+    from gas import gpt as gpt_bill  # which takes seconds, and PyTorch
 
-    return gas_gpt.dispute(lie)[0]
+    return gpt_bill.dispute(lie)[0]
 
 
 def disputes() -> Figures:

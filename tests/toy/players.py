@@ -25,7 +25,7 @@ from tallystick.spec.moves import (
     RevealTensor,
     RevealTrace,
 )
-from toy_story import Story, Tree
+from toy.story import Story, Tree
 from witnesses import write_witness
 
 

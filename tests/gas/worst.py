@@ -14,8 +14,8 @@ import numpy as np
 
 from evm.arithmetic import BATCH, Arithmetic
 from evm.operands import operands
-from gas_leaves import DIRT, F32, Scene, Size
-from gas_trees import SparseTensor, with_elements
+from gas.leaves import DIRT, F32, Scene, Size
+from gas.trees import SparseTensor, with_elements
 from tallystick.errors import ProgramError
 from tallystick.ir.verifier import verify_kernel
 from tallystick.spec import limits

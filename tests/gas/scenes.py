@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 
-from gas_trees import SparseTensor, SparseTree, SparseWords, with_elements
+from gas.trees import SparseTensor, SparseTree, SparseWords, with_elements
 from tallystick.spec.board import Claim, Game, Level, Phase, Tree
 from tallystick.spec.digests import CHUNK, ProgramHeader, kernel_leaf
 from tallystick.spec.encoding import encode_kernel, encode_tensor_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gas_scenes import Course
+from gas.scenes import Course
 from tallystick.job.stands import ChainStand, chain_stand
 from tallystick.spec.board import Phase, Side
 from tallystick.spec.game import open_game

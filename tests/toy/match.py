@@ -14,10 +14,10 @@ from tallystick.errors import IllegalMove
 from tallystick.spec.board import PROOFS, Side
 from tallystick.spec.moves import Move
 from tallystick.spec.referee import PostedGame, Status, Terms
-from toy_illegal import damaged, made_up
-from toy_players import Challenger, Defender, LyingDefender, RandomChallenger, Table
-from toy_programs import TOYS
-from toy_story import KINDS, Lie, Story
+from toy.illegal import damaged, made_up
+from toy.players import Challenger, Defender, LyingDefender, RandomChallenger, Table
+from toy.programs import TOYS
+from toy.story import KINDS, Lie, Story
 
 MINIMAL = Terms(fanout=2, move_s=60, total_s=150, window_s=600, defender_bond=1000, challenger_bond=101)
 NORMAL = Terms()
