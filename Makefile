@@ -46,7 +46,7 @@ exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs
 fuzz: $(VENV)/.dev  ## throw damaged programs at the decoder and the verifier
 	$(BIN)/python tests/fuzz/fuzz_decoder.py
 
-anvil:  ## install the development node that some tests talk to (needs npm; without it they are skipped)
+anvil: $(VENV)/.dev  ## install the development node that some tests talk to (needs npm; without it they are skipped)
 	@command -v npm >/dev/null || { echo "Anvil comes from npm, which is not installed: https://nodejs.org"; exit 2; }
 	npm install --prefix $(VENV)/anvil --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
 		@foundry-rs/anvil@$(ANVIL_VERSION)

@@ -18,7 +18,7 @@ from tallystick.engine.nest import make_nest
 from tallystick.engine.target import Target
 from tallystick.ir.builder import CodeBuilder
 from tallystick.spec.instructions import Code, execute
-from tallystick.spec.kernels import Fold, Kernel, PointEnvironment, fold_element, store_all
+from tallystick.spec.kernels import Fold, Kernel, StepEnvironment, TensorWords, fold_element, store_all
 from tallystick.spec.tensors import DType, Tensor, TensorType
 from tallystick.spec.views import Address, Guard, View
 
@@ -187,7 +187,7 @@ def specified(
     for point in points:
         total = fold_element(kernel, kernel.fold, values, 0, point)
         indices = point + (0,) * len(kernel.reduce_shape)
-        words = execute(kernel.fold.epilogue, PointEnvironment(kernel, values, 0, indices, total))
+        words = execute(kernel.fold.epilogue, StepEnvironment(indices, 0, TensorWords(kernel, values), total))
         cells = [Tensor(TensorType(dtype, (1,))) for dtype in kernel.outputs]
         store_all(cells, 0, words)
         results.append([int.from_bytes(cell.data, "little") for cell in cells])

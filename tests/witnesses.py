@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 
 from tallystick.spec.digests import CHUNK, chunk_leaves, chunk_root
 from tallystick.spec.instructions import Code, run_registers
-from tallystick.spec.kernels import Kernel
+from tallystick.spec.kernels import Kernel, StepEnvironment, TensorWords
 from tallystick.spec.leaf import encode_nothing, encode_outside, encode_word, is_open, witnessed_values
 from tallystick.spec.merkle import path
 from tallystick.spec.scalar_steps import (
     Place,
     ScalarStep,
-    StepEnvironment,
-    TensorWords,
     Work,
     out_indices,
     scalar_step,

@@ -24,6 +24,7 @@ from tallystick.errors import IllegalMove
 from tallystick.spec.board import Level, Phase, Side, Tree
 from tallystick.spec.digests import chunk_count
 from tallystick.spec.instructions import Op, run_registers
+from tallystick.spec.kernels import StepEnvironment
 from tallystick.spec.leaf import (
     NOTHING,
     OUTSIDE,
@@ -36,7 +37,7 @@ from tallystick.spec.leaf import (
     witnessed_values,
 )
 from tallystick.spec.moves import Execute, PointChild, ProveInput, ProveSlot
-from tallystick.spec.scalar_steps import Place, StepEnvironment, Work, scalar_step, scalar_steps
+from tallystick.spec.scalar_steps import Place, Work, scalar_step, scalar_steps
 from tallystick.spec.tensors import DType
 from tallystick.spec.views import locate
 from torture_program import torture

@@ -14,17 +14,10 @@ from tallystick.chain.referee import SHORT_WITNESS
 from tallystick.errors import DecodingError, IllegalMove
 from tallystick.spec.digests import tensor_digest, trace_root, words_digest
 from tallystick.spec.encoding import decode_kernel, encode_kernel
-from tallystick.spec.kernels import Kernel
+from tallystick.spec.kernels import Kernel, TensorWords
 from tallystick.spec.leaf import Trace, execute_leaf
 from tallystick.spec.programs import run_step
-from tallystick.spec.scalar_steps import (
-    Place,
-    TensorWords,
-    accumulator_words,
-    first_accumulators,
-    run_scalar_step,
-    scalar_steps,
-)
+from tallystick.spec.scalar_steps import Place, accumulator_words, first_accumulators, run_scalar_step, scalar_steps
 from tallystick.spec.tensors import Tensor
 from witnesses import write_witness
 

@@ -17,7 +17,7 @@ from tallystick.spec.digests import CHUNK, ProgramHeader, kernel_leaf
 from tallystick.spec.encoding import encode_kernel, encode_tensor_type
 from tallystick.spec.game import boundary, levels, parts
 from tallystick.spec.instructions import run_registers
-from tallystick.spec.kernels import Kernel
+from tallystick.spec.kernels import Kernel, StepEnvironment
 from tallystick.spec.leaf import encode_nothing, encode_outside, encode_word, witnessed_values
 from tallystick.spec.merkle import leaf, path
 from tallystick.spec.moves import (
@@ -35,15 +35,7 @@ from tallystick.spec.moves import (
     RevealTensor,
     RevealTrace,
 )
-from tallystick.spec.scalar_steps import (
-    Place,
-    StepEnvironment,
-    Work,
-    accumulator_words,
-    run_scalar_step,
-    scalar_step,
-    scalar_steps,
-)
+from tallystick.spec.scalar_steps import Place, Work, accumulator_words, run_scalar_step, scalar_step, scalar_steps
 from tallystick.spec.tensors import DType, TensorType
 from witnesses import environment
 

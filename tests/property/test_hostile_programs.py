@@ -47,7 +47,7 @@ def test_damaged_bytes_are_refused_or_are_another_program(program: Program, seed
 
 
 @settings(deadline=timedelta(seconds=10))
-@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"TALY\x01\x00" + data))
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda data: b"TALY\x02\x00" + data))
 def test_garbage_is_refused_or_is_a_program(data: bytes) -> None:
     check(data)
 
@@ -101,7 +101,7 @@ def test_many_mutants_of_the_samples() -> None:
 @pytest.mark.parametrize("counts", [b"\xff\xff\x0f\x00" * 3, b"\x00\x00\x00\x00" * 2 + b"\xff\xff\x0f\x00"])
 def test_counts_are_not_believed(counts: bytes) -> None:
     """A short file that promises a million things costs no memory."""
-    data = b"TALY\x01\x00" + counts + bytes(100)
+    data = b"TALY\x02\x00" + counts + bytes(100)
     tracemalloc.start()
     try:
         with pytest.raises(DecodingError, match="are left"):

@@ -18,9 +18,9 @@ from tallystick.spec.digests import (
     program_header,
     tensor_digest_of_root,
 )
-from tallystick.spec.kernels import Kernel, run_kernel
+from tallystick.spec.kernels import Kernel, TensorWords, run_kernel
 from tallystick.spec.merkle import EMPTY, depth, leaf, node
-from tallystick.spec.scalar_steps import Place, TensorWords, first_accumulators, run_scalar_step
+from tallystick.spec.scalar_steps import Place, first_accumulators, run_scalar_step
 from tallystick.spec.tensors import Tensor, TensorType
 
 

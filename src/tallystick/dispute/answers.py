@@ -11,13 +11,12 @@ from tallystick.spec.digests import CHUNK, open_slot, program_header
 from tallystick.spec.encoding import encode_kernel
 from tallystick.spec.game import levels
 from tallystick.spec.instructions import Code, run_registers
-from tallystick.spec.kernels import Kernel
+from tallystick.spec.kernels import Kernel, StepEnvironment
 from tallystick.spec.leaf import encode_nothing, encode_outside, encode_word, is_open, witnessed_values
 from tallystick.spec.moves import Execute, ProveInput, ProveSlot
 from tallystick.spec.scalar_steps import (
     Place,
     ScalarStep,
-    StepEnvironment,
     Work,
     out_indices,
     scalar_step,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import Protocol
 
 from tallystick.spec.instructions import Code, execute, run_registers
 from tallystick.spec.tensors import DType, Tensor, TensorType
@@ -78,19 +79,19 @@ class Kernel:
 
 def run_kernel(kernel: Kernel, values: Sequence[Tensor], step: int) -> list[Tensor]:
     """The values a kernel makes from the values before it."""
-    outputs = [Tensor(type) for type in kernel.output_types]
+    outputs, words = [Tensor(type) for type in kernel.output_types], TensorWords(kernel, values)
     if kernel.scatter is not None:
         run_scatter(kernel, kernel.scatter, values, step, outputs[0])
         return outputs
     for o, out_indices in enumerate(points(kernel.out_shape)):
         if kernel.fold is None:
-            env = PointEnvironment(kernel, values, step, out_indices)
+            env = StepEnvironment(out_indices, step, words)
             store_all(outputs, o, execute(kernel.body, env))
         elif kernel.fold.scan:
             run_scan(kernel, kernel.fold, values, step, o, out_indices, outputs)
         else:
             total = fold_element(kernel, kernel.fold, values, step, out_indices)
-            env = PointEnvironment(kernel, values, step, out_indices + (0,) * len(kernel.reduce_shape), total)
+            env = StepEnvironment(out_indices + (0,) * len(kernel.reduce_shape), step, words, total)
             store_all(outputs, o, execute(kernel.fold.epilogue, env))
     return outputs
 
@@ -99,13 +100,13 @@ def fold_element(
     kernel: Kernel, fold: Fold, values: Sequence[Tensor], step: int, out_indices: tuple[int, ...]
 ) -> list[int]:
     """The total of one output element: blocks in order, lanes within a block, a pairwise merge at each block's end."""
-    reduce_points = list(points(kernel.reduce_shape))
+    reduce_points, words = list(points(kernel.reduce_shape)), TensorWords(kernel, values)
     total: list[int] | None = None
     for start in range(0, len(reduce_points), fold.block):
         # UPDATE
         lanes = [list(fold.init) for _ in range(fold.lanes)]
         for t, reduce_indices in enumerate(reduce_points[start : start + fold.block]):
-            env = PointEnvironment(kernel, values, step, out_indices + reduce_indices, lanes[t % fold.lanes])
+            env = StepEnvironment(out_indices + reduce_indices, step, words, lanes[t % fold.lanes])
             lanes[t % fold.lanes] = execute(kernel.body, env)
         # MERGE LANES
         half = fold.lanes // 2
@@ -129,22 +130,22 @@ def run_scan(
     outputs: list[Tensor],
 ) -> None:
     """One accumulator walks the reduce axis; the epilogue's words are stored after every step."""
-    accumulators = list(fold.init)
+    accumulators, words = list(fold.init), TensorWords(kernel, values)
     length = prod(kernel.reduce_shape)
     for t, reduce_indices in enumerate(points(kernel.reduce_shape)):
         indices = out_indices + reduce_indices
-        accumulators = execute(kernel.body, PointEnvironment(kernel, values, step, indices, accumulators))
-        words = execute(fold.epilogue, PointEnvironment(kernel, values, step, indices, accumulators))
-        store_all(outputs, o * length + t, words)
+        accumulators = execute(kernel.body, StepEnvironment(indices, step, words, accumulators))
+        stored = execute(fold.epilogue, StepEnvironment(indices, step, words, accumulators))
+        store_all(outputs, o * length + t, stored)
 
 
 def run_scatter(kernel: Kernel, scatter: Scatter, values: Sequence[Tensor], step: int, output: Tensor) -> None:
     """Source points in ascending order, each placing one word."""
+    words = TensorWords(kernel, values)
     for element in range(output.type.elements):
         output.store(element, scatter.fill if scatter.base is None else values[scatter.base].load(element))
     for indices in points(kernel.out_shape):
-        env = PointEnvironment(kernel, values, step, indices)
-        registers = run_registers(kernel.body, env)
+        registers = run_registers(kernel.body, StepEnvironment(indices, step, words))
         word = registers[kernel.body.results[0]]
         at = locate(scatter.address, indices, registers, output.type.elements)
         if at is None:
@@ -169,23 +170,45 @@ def points(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     return product(*(range(extent) for extent in shape))
 
 
-class PointEnvironment:
-    """What a body or an epilogue sees at one point of its kernel's loops."""
+class Words(Protocol):
+    """Where the words come from that codes load."""
 
-    __slots__ = ("accumulators", "indices", "kernel", "step", "values")
+    def load(self, slot: int, indices: tuple[int, ...], registers: list[int]) -> int:
+        """The word of a load slot."""
+        ...
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        values: Sequence[Tensor],
-        step: int,
-        indices: tuple[int, ...],
-        accumulators: Sequence[int] = (),
-    ) -> None:
+    def base(self, element: int) -> int:
+        """The word of an element of a scatter's base."""
+        ...
+
+
+class TensorWords:
+    """Words out of whole tensors."""
+
+    def __init__(self, kernel: Kernel, values: Sequence[Tensor]) -> None:
         self.kernel = kernel
         self.values = values
-        self.step = step
+
+    def load(self, slot: int, indices: tuple[int, ...], registers: list[int]) -> int:
+        view = self.kernel.loads[slot]
+        value = self.values[view.value]
+        at = locate(view.address, indices, registers, value.type.elements)
+        return view.fill if at is None else value.load(at)
+
+    def base(self, element: int) -> int:
+        assert self.kernel.scatter is not None and self.kernel.scatter.base is not None
+        return self.values[self.kernel.scatter.base].load(element)
+
+
+class StepEnvironment:
+    """What a body or an epilogue sees at one point of its kernel's loops."""
+
+    __slots__ = ("accumulators", "indices", "step", "words")
+
+    def __init__(self, indices: tuple[int, ...], step: int, words: Words, accumulators: Sequence[int] = ()) -> None:
         self.indices = indices
+        self.step = step
+        self.words = words
         self.accumulators = accumulators
 
     def index(self, axis: int) -> int:
@@ -195,10 +218,7 @@ class PointEnvironment:
         return self.accumulators[number]
 
     def load(self, slot: int, registers: list[int]) -> int:
-        view = self.kernel.loads[slot]
-        value = self.values[view.value]
-        at = locate(view.address, self.indices, registers, value.type.elements)
-        return view.fill if at is None else value.load(at)
+        return self.words.load(slot, self.indices, registers)
 
 
 class MergeEnvironment:

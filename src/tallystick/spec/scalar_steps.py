@@ -19,15 +19,13 @@ STORE yields one word, the bits of the element. This is ``kernels.run_kernel`` f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
-from typing import Protocol
 
 from tallystick.spec.instructions import Code, execute, run_registers
-from tallystick.spec.kernels import Fold, Kernel, merge
-from tallystick.spec.tensors import DType, Tensor, narrow, widen
+from tallystick.spec.kernels import Fold, Kernel, StepEnvironment, Words, merge
+from tallystick.spec.tensors import DType, narrow, widen
 from tallystick.spec.views import locate
 
 
@@ -55,36 +53,6 @@ class ScalarStep:
     point: int = 0
     left: int = 0
     right: int = 0
-
-
-class Words(Protocol):
-    """Where the words come from that a scalar step loads."""
-
-    def load(self, slot: int, indices: tuple[int, ...], registers: list[int]) -> int:
-        """The word of a load slot."""
-        ...
-
-    def base(self, element: int) -> int:
-        """The word of an element of a scatter's base."""
-        ...
-
-
-class TensorWords:
-    """Words out of whole tensors."""
-
-    def __init__(self, kernel: Kernel, values: Sequence[Tensor]) -> None:
-        self.kernel = kernel
-        self.values = values
-
-    def load(self, slot: int, indices: tuple[int, ...], registers: list[int]) -> int:
-        view = self.kernel.loads[slot]
-        value = self.values[view.value]
-        at = locate(view.address, indices, registers, value.type.elements)
-        return view.fill if at is None else value.load(at)
-
-    def base(self, element: int) -> int:
-        assert self.kernel.scatter is not None and self.kernel.scatter.base is not None
-        return self.values[self.kernel.scatter.base].load(element)
 
 
 # THE SEQUENCE
@@ -271,24 +239,3 @@ def unravel(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 def stored(dtype: DType, word: int) -> int:
     """A word after it was stored and loaded again."""
     return widen(dtype, narrow(dtype, word))
-
-
-class StepEnvironment:
-    """What a code sees in one scalar step."""
-
-    __slots__ = ("accumulators", "indices", "step", "words")
-
-    def __init__(self, indices: tuple[int, ...], step: int, words: Words, accumulators: Sequence[int] = ()) -> None:
-        self.indices = indices
-        self.step = step
-        self.words = words
-        self.accumulators = accumulators
-
-    def index(self, axis: int) -> int:
-        return self.indices[axis]
-
-    def accumulator(self, number: int) -> int:
-        return self.accumulators[number]
-
-    def load(self, slot: int, registers: list[int]) -> int:
-        return self.words.load(slot, self.indices, registers)

@@ -17,9 +17,9 @@ from tallystick.dispute.scatter_hits import scatter_hits
 from tallystick.ir.builder import CodeBuilder
 from tallystick.ir.verifier import verify
 from tallystick.spec.instructions import run_registers
-from tallystick.spec.kernels import Kernel, Scatter
+from tallystick.spec.kernels import Kernel, Scatter, StepEnvironment, TensorWords
 from tallystick.spec.programs import Program, run_step
-from tallystick.spec.scalar_steps import Place, StepEnvironment, TensorWords, unravel
+from tallystick.spec.scalar_steps import Place, unravel
 from tallystick.spec.tensors import DType, Tensor, TensorType
 from tallystick.spec.views import Address, Guard, View, locate
 from torture_program import array_of, tensor_of

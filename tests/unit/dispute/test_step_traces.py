@@ -14,15 +14,10 @@ from tallystick.dispute.elements import ElementTrace
 from tallystick.dispute.step_trace import maker_of
 from tallystick.dispute.tensors import ArrayWords, CommittedTensor
 from tallystick.spec.digests import constants_root, open_chunk, state_root, tensor_digest, trace_root, verify_chunk
+from tallystick.spec.kernels import TensorWords
 from tallystick.spec.merkle import merkle_root, verify
 from tallystick.spec.programs import run, run_step
-from tallystick.spec.scalar_steps import (
-    Place,
-    TensorWords,
-    first_accumulators,
-    run_scalar_step,
-    scalar_steps,
-)
+from tallystick.spec.scalar_steps import Place, first_accumulators, run_scalar_step, scalar_steps
 from tallystick.spec.tensors import Tensor
 from torture_program import FIRST_STEP, tensor_of, torture
 

@@ -9,12 +9,11 @@ import sample_programs
 from property.strategies import Case, cases, fill
 from tallystick.errors import IllegalMove
 from tallystick.spec.digests import tensor_digest, trace_root
-from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.kernels import Fold, Kernel, TensorWords
 from tallystick.spec.leaf import Trace, execute_leaf
 from tallystick.spec.programs import Program, run_step
 from tallystick.spec.scalar_steps import (
     Place,
-    TensorWords,
     Work,
     accumulator_words,
     first_accumulators,
