@@ -175,7 +175,7 @@ def test_numbers_that_are_too_large(course: type[Course]) -> None:
 
 def test_the_longest_witness_fits() -> None:
     """One more byte is of no leaf that a valid program has."""
-    there = worst_scene(Worst("scatter", Work.PLACE, Dear(Op.FADD, (0x3F800001, 0x40000000), 0)))
+    there = worst_scene(Worst("scatter", Work.PLACE, Dear(Op.FADD, (0x3F800001, 0x40000000))))
     course = Course(there)
     assert len(course.witness()) == LONGEST_WITNESS
     twins = Twins(Terms(fanout=64), accounts=2)
