@@ -69,10 +69,10 @@ def main() -> None:
     tally("verify", folder / "tampered" / "receipt.json", "--full", expect=1)
     console.print("[green]The changed bit was found.[/]")
 
-    chapter("Dispute: a worker changes one weight by one unit in the last place, and a referee contract convicts it")
+    chapter("Dispute: one weight off by one unit in the last place")
     tally("dispute", "simulate", folder / "gpt", "--fault", "weight-ulp", "--role", "worker")
 
-    chapter("Dispute: a challenger doubts a true result, and loses")
+    chapter("Dispute: somebody doubts a true result")
     tally("dispute", "simulate", folder / "digits", "--fault", "fold-step", "--role", "challenger")
 
     chapter("Summary")
