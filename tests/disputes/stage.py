@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tallystick.commitment import HashlibHasher, array_digest
+from tallystick.commitment import HashlibHasher, array_digest, bits_of
 from tallystick.dispute import (
     Arena,
     Challenger,
@@ -27,7 +27,6 @@ from tallystick.dispute import (
 )
 from tallystick.dispute.faults import Scene
 from tallystick.dispute.lies import FaultyTrace
-from tallystick.dispute.tensors import bits_of
 from tallystick.ir.captured import Captured
 from tallystick.job.computation import EngineComputation
 from tallystick.spec.board import Claim, Side

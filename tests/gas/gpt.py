@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 import gpt
 from gas.bills import Bill, bill_of
 from gas.scenes import digest_of
+from tallystick.commitment import bits_of
 from tallystick.dispute import Challenger, Defender, Match, Played, Replay, StepTrace
 from tallystick.dispute.faults import FAULTS, Scene
 from tallystick.dispute.lies import FaultyTrace
 from tallystick.dispute.step_trace import maker_of
-from tallystick.dispute.tensors import bits_of
 from tallystick.job.computation import EngineComputation
 from tallystick.job.hashing import JobHasher
 from tallystick.job.job import Job

@@ -1,6 +1,6 @@
 """Digests of arrays and states, as ``spec.digests`` defines them, for data of any size."""
 
-from tallystick.commitment.arrays import NUMPY_DTYPES, array_digest, check_array, dense_pieces
+from tallystick.commitment.arrays import NUMPY_DTYPES, array_digest, bits_of, check_array, dense_pieces
 from tallystick.commitment.hasher import Hasher, HashlibHasher
 from tallystick.commitment.states import StateHasher
 from tallystick.commitment.tensors import TensorHasher, tree_root
@@ -14,6 +14,7 @@ __all__ = [
     "StateHasher",
     "TensorHasher",
     "array_digest",
+    "bits_of",
     "check_array",
     "dense_pieces",
     "tree_root",

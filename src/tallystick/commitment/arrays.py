@@ -22,6 +22,14 @@ NUMPY_DTYPES: dict[DType, np.dtype] = {
 }
 """What each storage type is in numpy."""
 
+UNSIGNED: dict[int, np.dtype] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
+"""The integer whose bits an element of so many bytes has."""
+
+
+def bits_of(type: TensorType, array: np.ndarray) -> np.ndarray:
+    """The bits of the elements, flat, as unsigned integers."""
+    return np.ascontiguousarray(array).reshape(-1).view(UNSIGNED[type.dtype.size])
+
 
 def check_array(type: TensorType, array: np.ndarray, name: str) -> None:
     """Raises: UsageError if an array is not a tensor of this type; ``name`` is what the message calls it."""

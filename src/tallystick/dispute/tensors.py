@@ -7,19 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from tallystick.commitment import Hasher, MerkleTree
+from tallystick.commitment import Hasher, MerkleTree, bits_of
 from tallystick.spec.digests import CHUNK, tensor_digest_of_root
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.merkle import LEAF
 from tallystick.spec.tensors import TensorType, widen
 from tallystick.spec.views import locate
-
-UNSIGNED = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
-
-
-def bits_of(type: TensorType, array: np.ndarray) -> np.ndarray:
-    """The bits of the elements, flat, as unsigned integers."""
-    return np.ascontiguousarray(array).reshape(-1).view(UNSIGNED[type.dtype.size])
 
 
 class CommittedTensor:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tallystick.commitment import bits_of
 from tallystick.job.sources import Sources
 from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
-
-UNSIGNED = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,6 @@ class Origin:
     kernel: int | None
     source: str | None
     words: str
-
-
-def bits_of(type: TensorType, array: np.ndarray) -> np.ndarray:
-    """The bits of the elements, flat, as unsigned integers."""
-    return np.ascontiguousarray(array).reshape(-1).view(UNSIGNED[type.dtype.size])
 
 
 def first_difference(slot: int, type: TensorType, claimed: np.ndarray, true: np.ndarray) -> Difference | None:

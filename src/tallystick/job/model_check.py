@@ -7,10 +7,11 @@ from hashlib import sha256
 
 import numpy as np
 
+from tallystick.commitment import bits_of
 from tallystick.errors import IntegrityError
 from tallystick.job.checks import Checked
 from tallystick.job.folder import RunFolder
-from tallystick.job.locating import bits_of, hexadecimal, readable
+from tallystick.job.locating import hexadecimal, readable
 from tallystick.job.model_file import ModelFile
 from tallystick.store import map_file
 from tallystick.store.files import open_regular

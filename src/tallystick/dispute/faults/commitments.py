@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tallystick.commitment import bits_of
 from tallystick.dispute.faults.scene import Scene, fault
 from tallystick.dispute.lies import FaultyTrace
-from tallystick.dispute.tensors import CommittedTensor, bits_of
+from tallystick.dispute.tensors import CommittedTensor
 from tallystick.errors import UsageError
 from tallystick.spec.digests import CHUNK, chunk_count
 from tallystick.spec.limits import AXES

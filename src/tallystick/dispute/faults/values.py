@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tallystick.commitment import bits_of
 from tallystick.dispute.faults.another_computation import follow, needed_values
 from tallystick.dispute.faults.scene import Scene, fault
 from tallystick.dispute.lies import FaultyTrace
-from tallystick.dispute.tensors import bits_of
 from tallystick.errors import UsageError
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.tensors import DType
