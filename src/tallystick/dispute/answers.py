@@ -7,9 +7,9 @@ from tallystick.dispute.revealed_trace import RevealedTrace
 from tallystick.dispute.step_trace import StepTrace, maker_of
 from tallystick.dispute.tensors import ArrayWords
 from tallystick.spec.board import Game, Tree
-from tallystick.spec.digests import CHUNK, open_slot, program_header
+from tallystick.spec.digests import CHUNK, open_slot
 from tallystick.spec.encoding import encode_kernel
-from tallystick.spec.game import levels
+from tallystick.spec.game import WORD, levels
 from tallystick.spec.instructions import Code, run_registers
 from tallystick.spec.kernels import Kernel, StepEnvironment
 from tallystick.spec.leaf import encode_nothing, encode_outside, encode_word, is_open, witnessed_values
@@ -24,8 +24,6 @@ from tallystick.spec.scalar_steps import (
     store_indices,
     unravel,
 )
-
-WORD = 4  # bytes
 
 
 def packed(words: list[int]) -> bytes:
@@ -63,7 +61,7 @@ def prove_slot(game: Game, trace: StepTrace) -> ProveSlot:
     slot = open_slot(trace.program, game.index)
     value = slot.next_value
     return ProveSlot(
-        program_header(trace.program),
+        trace.header,
         slot.type_bytes,
         value,
         slot.siblings,

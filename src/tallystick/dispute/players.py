@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from tallystick.dispute.answers import children_of, execute, packed, prove_input, prove_slot, tree_of
 from tallystick.dispute.replay import TraceProvider
 from tallystick.dispute.revealed_trace import RevealedTrace
-from tallystick.dispute.scrutiny import between_states, check_counts, check_place, check_revealed
+from tallystick.dispute.scrutiny import between_states, check_counts, check_place, check_revealed, cut
 from tallystick.dispute.step_trace import StepTrace, maker_of
 from tallystick.errors import CannotAnswer
 from tallystick.spec.board import PROOFS, Claim, Game, Level, Phase, Side
-from tallystick.spec.digests import open_kernel, program_header, program_root
+from tallystick.spec.digests import open_kernel
 from tallystick.spec.game import DIGEST, boundary, game_width, levels, parts
 from tallystick.spec.merkle import path
 from tallystick.spec.moves import (
@@ -57,7 +57,7 @@ class Player:
         check_counts(claim, game)
         if not between_states(game):
             trace = self.provider.step_trace(game.step)
-            if program_root(trace.program) != claim.program_root:
+            if trace.header.root != claim.program_root:
                 raise CannotAnswer("this game is about another program")
             check_place(claim, game, trace)
         check_revealed(standing, self.fanout)
@@ -110,14 +110,14 @@ class Defender(Player):
     def reveal_trace(self, trace: StepTrace) -> RevealTrace:
         tree = trace.trace
         children = children_of(tree, tree.height, 0, self.fanout)
-        return RevealTrace(program_header(trace.program), tree.root, children)
+        return RevealTrace(trace.header, tree.root, children)
 
     def reveal_tensor(self, game: Game, trace: StepTrace) -> RevealTensor:
         made = maker_of(trace.program, game.value)
         opening = open_kernel(trace.program, made.number)
         tree = trace.tensor(game.value).tree
         return RevealTensor(
-            program_header(trace.program),
+            trace.header,
             made.number,
             made.first_value,
             opening.kernel_bytes,
@@ -136,9 +136,7 @@ class Challenger(Player):
         game, revealed = standing.dispute.game, standing.revealed
         match game.phase:
             case Phase.POINT_INTERVAL:
-                width = game_width(game)
-                claimed = [revealed[at : at + width] for at in range(0, len(revealed), width)]
-                wrong = first_difference(claimed, self.own_items(game))
+                wrong = first_difference(cut(revealed, game_width(game)), self.own_items(game))
                 return PointInterval(parts(game, self.fanout) if wrong is None else wrong + 1, revealed)
             case Phase.POINT_TRACE:
                 return self.point_trace(game, revealed)
@@ -158,7 +156,7 @@ class Challenger(Player):
 
     def point_child(self, game: Game, revealed: bytes) -> PointChild:
         """The first child that differs from this player's own."""
-        claimed = cut(revealed) or [game.node]
+        claimed = cut(revealed, DIGEST) or [game.node]
         tree = tree_of(game, self.provider.step_trace(game.step))
         down = levels(game.height, self.fanout)
         wrong = first_difference(claimed, list(tree.children(game.height, game.index, down)))
@@ -168,16 +166,9 @@ class Challenger(Player):
     def point_element(self, game: Game, chunk: bytes) -> PointElement:
         """The first element of the chunk that differs from this player's own."""
         own = self.provider.step_trace(game.step).tensor(game.value).chunk(game.index)
-        size = game.size
-        pieces = [[data[at : at + size] for at in range(0, len(data), size)] for data in (chunk, own)]
-        return PointElement(first_difference(*pieces) or 0, chunk)
+        return PointElement(first_difference(cut(chunk, game.size), cut(own, game.size)) or 0, chunk)
 
 
 def first_difference(claimed: Sequence[bytes], own: Sequence[bytes]) -> int | None:
     """The number of the first item that differs."""
     return next((n for n, (theirs, mine) in enumerate(zip(claimed, own, strict=False)) if theirs != mine), None)
-
-
-def cut(revealed: bytes) -> list[bytes]:
-    """Digests that lie one after the other."""
-    return [revealed[at : at + DIGEST] for at in range(0, len(revealed), DIGEST)]

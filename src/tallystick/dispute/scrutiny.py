@@ -53,9 +53,14 @@ def check_revealed(standing: Standing, fanout: int) -> None:
 def check_children(revealed: bytes, node: bytes, height: int, fanout: int) -> list[bytes]:
     """The digests below a node, one after the other."""
     require(len(revealed) == DIGEST << levels(height, fanout), "so many digests")
-    children = [revealed[at : at + DIGEST] for at in range(0, len(revealed), DIGEST)]
+    children = cut(revealed, DIGEST)
     require(merkle_root(children) == node, "these digests")
     return children
+
+
+def cut(revealed: bytes, width: int) -> list[bytes]:
+    """Pieces that lie one after the other."""
+    return [revealed[at : at + width] for at in range(0, len(revealed), width)]
 
 
 def check_place(claim: Claim, game: Game, trace: StepTrace) -> None:

@@ -13,6 +13,7 @@ from tallystick.dispute.computation import Computation
 from tallystick.dispute.elements import Accumulators, ElementTrace
 from tallystick.dispute.scatter_hits import scatter_hits
 from tallystick.dispute.tensors import ArrayWords, CommittedTensor
+from tallystick.spec.digests import ProgramHeader, program_header
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program
 from tallystick.spec.scalar_steps import Place
@@ -66,6 +67,11 @@ class StepTrace:
         self._known = known or {}
         self._tensors: dict[int, CommittedTensor] = {}
         self._elements: dict[tuple[int, int], Accumulators] = {}
+
+    @cached_property
+    def header(self) -> ProgramHeader:
+        """Of the program; its root takes a look at every kernel."""
+        return program_header(self.program)
 
     @property
     def state(self) -> list[np.ndarray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from tallystick.dispute.lies import FaultyTrace
 from tallystick.dispute.replay import Replay
@@ -27,10 +28,11 @@ class Scene:
     state_names: Sequence[str]
     constant_names: Sequence[str]
     seed: int = 0
-    rng: random.Random = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rng", random.Random(self.seed))  # noqa: S311 - picks a place, not a secret
+    @cached_property
+    def rng(self) -> random.Random:
+        """Draws slot and element."""
+        return random.Random(self.seed)  # noqa: S311 - picks a place, not a secret
 
     @property
     def program(self) -> Program:
