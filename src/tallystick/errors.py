@@ -48,7 +48,7 @@ class ReceiptError(ProtocolError):
     """A receipt that is malformed or whose signature does not hold."""
 
 
-class ContractReverted(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+class ContractReverted(ProtocolError):
     """A contract refused a call, and nothing changed."""
 
     def __init__(self, call: str, reason: str) -> None:
@@ -67,11 +67,11 @@ class ChainError(ProtocolError):
         self.transaction = transaction
 
 
-class VerificationFailed(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+class VerificationFailed(ProtocolError):
     """Re-execution disagrees with a claim."""
 
 
-class IllegalMove(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+class IllegalMove(ProtocolError):
     """A move that the rules of a dispute refuse. ``reason`` is the word of the referee contract."""
 
     def __init__(self, reason: str) -> None:
@@ -79,7 +79,7 @@ class IllegalMove(ProtocolError):  # noqa: N818 - an outcome, not a mistake
         self.reason = reason
 
 
-class CannotAnswer(ProtocolError):  # noqa: N818 - an outcome, not a mistake
+class CannotAnswer(ProtocolError):
     """A player has no move: what he stands for cannot be shown."""
 
 

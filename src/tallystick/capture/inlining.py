@@ -16,7 +16,7 @@ from tallystick.spec.instructions import Instruction, Op
 DEPTH = 100  # nodes inside one another, far below the depth of Python's stack
 
 
-class NotFusable(Exception):  # noqa: N818 - an outcome of an attempt, not an error
+class NotFusable(Exception):
     """The nodes cannot be one kernel; the attempt is dropped."""
 
 

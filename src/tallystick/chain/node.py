@@ -13,7 +13,7 @@ BLOCK_GAS = 30_000_000
 """What a block of the embedded chain holds, and the most that one transaction may ask for there."""
 
 
-class Reverted(Exception):  # noqa: N818 - an outcome, not a mistake
+class Reverted(Exception):
     """A call reverted with this output. `Contract` turns it into ContractReverted; nobody else sees it."""
 
     def __init__(self, output: bytes) -> None:
