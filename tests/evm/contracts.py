@@ -22,7 +22,7 @@ GAS = 1 << 40  # per call: far more than anything here takes
 ERROR = keccak(b"Error(string)")[:4]
 
 
-class Reverted(Exception):  # noqa: N818 - an outcome that tests ask for
+class Reverted(Exception):
     """The call reverted; the message is the contract's reason, or empty where it gave none."""
 
 

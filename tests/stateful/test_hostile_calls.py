@@ -169,7 +169,7 @@ def stages() -> dict[Phase, tuple[Match, Seat, Move]]:
     raise AssertionError("no dispute reached every phase")
 
 
-class Reached(Exception):  # noqa: N818 - an outcome
+class Reached(Exception):
     """A game is in a phase that was wanted."""
 
     def __init__(self, phase: Phase, seat: Seat, move: Move) -> None:

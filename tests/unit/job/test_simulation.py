@@ -12,6 +12,7 @@ from tallystick.errors import IntegrityError, JobError, UsageError
 from tallystick.job.narration import told
 from tallystick.job.simulation import Simulation, simulate
 from tallystick.job.stretch import Stretch, segment_of, whole_job
+from tallystick.job.verdict import first_differing
 from tallystick.spec.board import Side
 from tallystick.spec.referee import Terms
 
@@ -106,6 +107,11 @@ def test_faults_that_cannot_happen_say_so() -> None:
         play(whole_job(tiny_job()), "learning-rate")
     with pytest.raises(UsageError, match="none to swap it with"):
         play(whole_job(tiny_job()), "swapped-steps", at=49)
+
+
+def test_the_words_named_are_the_first_that_differ() -> None:
+    assert first_differing([1, 2, 3, 4], [1, 2, 5, 6]) == (3, 5)
+    assert first_differing([7, 8], [7, 8]) == (7, 7)
 
 
 def test_a_game_is_told_move_by_move() -> None:
