@@ -16,6 +16,8 @@ SNAPSHOT = Path(__file__).parent / "gas.json"
 def main() -> None:
     sections = {**FAST, **SLOW}
     wanted = sys.argv[1:] or list(sections)
+    if unknown := set(wanted) - set(sections):
+        sys.exit(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(sections)}")
     before = json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else {}
     after = {name: sections[name]() if name in wanted else before[name] for name in sections}
     SNAPSHOT.write_text(json.dumps(after, indent=2) + "\n")
