@@ -55,6 +55,8 @@ def _simplify(node: fx.Node) -> None:
         return
     if node.target is aten.copy.default:
         node.target, node.args = aten.expand.default, (_cast_to_result(node), list(node.meta["val"].shape))
+    if node.target is aten.cat.default:
+        _drop_empty_parts(node)
     if node.target in _IDENTITY or _keeps_shape_and_dtype(node):
         operand = node.args[0]
         assert isinstance(operand, fx.Node), "an identity has one tensor operand"
@@ -63,6 +65,18 @@ def _simplify(node: fx.Node) -> None:
     elif node.target in _RESHAPES or node.target is aten.view.default:
         node.target = aten.view.default
         node.args = (node.args[0], list(node.meta["val"].shape))
+
+
+def _drop_empty_parts(cat: fx.Node) -> None:
+    """Leave out what adds nothing to a concatenation, such as a cache before its first token."""
+    parts, *dim = cat.args
+    assert isinstance(parts, (list, tuple)), "a list of tensors is concatenated"
+    filled = [part for part in parts if isinstance(part, fx.Node) and part.meta["val"].numel()]
+    if not filled or len(filled) == len(parts):
+        return
+    cat.args = (filled, *dim)
+    if len(filled) == 1 and filled[0].meta["val"].dtype == cat.meta["val"].dtype:
+        cat.target, cat.args = aten.alias.default, (filled[0],)
 
 
 def _cast_to_result(copy: fx.Node) -> fx.Node:

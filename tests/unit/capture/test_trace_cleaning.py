@@ -58,3 +58,13 @@ def test_in_place_changes_through_views_are_followed() -> None:
     x = torch.arange(6.0).reshape(3, 2)
     (changed,) = run_function(change, x)
     assert changed.tolist() == change(x).tolist()
+
+
+def test_an_empty_part_adds_nothing_to_a_concatenation() -> None:
+    """A cache of keys before its first token is an empty tensor, which no program could hold."""
+    x = torch.arange(6.0).reshape(2, 3)
+    empty = torch.empty(0)
+    traced, _ = capture_function(lambda x: torch.cat([empty, x * 2], 0), x)
+    assert all(0 not in made.shape for made in traced.inputs)
+    (joined,) = run_function(lambda x: torch.cat([empty, x, empty, x + 1], 0), x)
+    assert joined.tolist() == torch.cat([x, x + 1]).tolist()
