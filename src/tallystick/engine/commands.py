@@ -89,7 +89,8 @@ class CommandList:
         even, odd = self._operands(item)
         shared = 0 if item.kernel is None else self._base + self._plan.shared[item.kernel]
         address = self._function_address(item.phase.function)
-        return [kind, address, even, odd, grain, item.phase.tasks, shared, claims, done, 0]
+        kernel = 0 if item.kernel is None else item.kernel + 1
+        return [kind, address, even, odd, grain, item.phase.tasks, shared, claims, done, kernel]
 
     def _operands(self, item: Item) -> tuple[int, int]:
         """The addresses of an item's operand tables in even and odd steps."""

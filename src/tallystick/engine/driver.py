@@ -4,6 +4,7 @@ All threads walk the same list of commands once per step. Commands are rows of t
 data, not code:
 
     kind  function  operands of even steps  operands of odd steps  grain or skip  tasks or total  shared  claims  done
+    kernel + 1 (0: none), which only a profile reads
 
 ``CALL``      call the function for all its tasks
 ``CHAIN``     claim the commands up to the next CHAIN_END; if another thread has them, skip so many commands
@@ -56,6 +57,7 @@ class Runtime(IntEnum):
     HALT = 64  # i64: the step, counted from the session's start, that all threads end after
     YIELD = 128  # pointer to the operating system's yield
     THREADS = 136
+    TICKS = 144  # pointer to the table that a driver with a clock keeps (see `clock`)
     SIZE = 192
 
 
@@ -219,6 +221,7 @@ entry:
   %threads = load i64, ptr %threads.at
   %stop.at = getelementptr i8, ptr %runtime, i64 $STOP
   %halt.at = getelementptr i8, ptr %runtime, i64 $HALT
+$ON_START
   br label %step.loop
 step.loop:
   %done = phi i64 [ 0, %entry ], [ %done.next, %step.end ]
@@ -287,6 +290,7 @@ halt:
 command.end:
   %skip = phi i64 [ 0, %command ], [ 0, %call ], [ %jump, %chain ], [ 0, %chain.end ], [ 0, %shared.work ],
                   [ 0, %epoch ], [ 0, %decide ], [ 0, %halt ]
+$ON_COMMAND
   %c.one = add i64 %c, 1
   %c.next = add i64 %c.one, %skip
   br label %command.loop
@@ -346,14 +350,19 @@ attributes #0 = { nounwind "no-builtins" }
 SPINS = 2000  # pauses, some tens of microseconds, before a waiting thread gives its core to another
 
 
-def driver_text(target: Target) -> str:
-    """The driver as LLVM IR, to be appended to a module."""
+def driver_text(target: Target, on_start: str = "", on_command: str = "") -> str:
+    """The driver as LLVM IR, to be appended to a module.
+
+    ``on_start`` and ``on_command`` are lines that a thread runs before its first step and after each command.
+    """
     machine = "arm" if target.isa == "neon" else "x86"
-    numbers: dict[str, int] = {field.name: field.value for field in Runtime}
-    numbers |= {
+    words: dict[str, int | str] = {field.name: field.value for field in Runtime}
+    words |= {
+        "ON_START": on_start,
+        "ON_COMMAND": on_command,
         "SPINS": SPINS,
         "COPY_CHUNK": COPY_CHUNK,
         "WORDS": COMMAND_WORDS,
         "ENVIRONMENT": _DEFAULT_ENVIRONMENT[machine],
     }
-    return Template(_ENVIRONMENT[machine] + _DRIVER).substitute(numbers)
+    return Template(_ENVIRONMENT[machine] + _DRIVER).substitute(words)

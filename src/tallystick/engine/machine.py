@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tallystick.engine.arrays import NUMPY
+from tallystick.engine.clock import ticks_pitch
 from tallystick.engine.commands import CommandList, aligned
 from tallystick.engine.crew import Crew
 from tallystick.engine.dataflow import Dataflow
@@ -68,6 +69,19 @@ class Machine:
         """The memory at an offset of the plan as an array."""
         start = offset + self._base - self._bytes.ctypes.data
         return self._bytes[start : start + type.nbytes].view(NUMPY[type.dtype]).reshape(type.shape)
+
+    @property
+    def commands(self) -> np.ndarray:
+        """The list that threads walk (see `driver`)."""
+        return self._commands.rows
+
+    def keep_time(self, driver: LoadedCode) -> np.ndarray:
+        """Walk the same list by a driver with a clock from now on; the table it keeps (see `clock`)."""
+        self._driver = driver
+        self._run = RUN(driver.address(RUN_STEPS))
+        self._ticks = np.zeros((self._commands.threads, ticks_pitch(len(self.commands))), np.uint64)
+        self._runtime[Runtime.TICKS : Runtime.TICKS + 8].view(np.uint64)[0] = self._ticks.ctypes.data
+        return self._ticks
 
     def _make_runtime(self) -> np.ndarray:
         """The block that threads share, at the start of a cache line."""
