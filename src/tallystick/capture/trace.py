@@ -37,7 +37,7 @@ Scalars in arguments are Python numbers (never symbolic). Missing from this list
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -67,10 +67,16 @@ WORD = 1 << 31
 StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
-def trace(step: StepFunction, inputs: Sequence[Input], own: Mapping[str, torch.Tensor] | None = None) -> Trace:
+def trace(
+    step: StepFunction,
+    inputs: Sequence[Input],
+    own: Mapping[str, torch.Tensor] | None = None,
+    keep: Collection[str] = (),
+) -> Trace:
     """Trace a step function that takes one tensor per input and returns one per STATE input.
 
     ``own`` are tensors that some inputs stand for, by name: code that closes over one of them directly is refused.
+    ``keep`` are names of STATE inputs that stay state even if the step leaves them alone.
 
     The first pass records what autograd and in-place operators do, in order, with the user's lines. The second runs
     that record again through functionalisation and the decompositions; a node made there inherits the line of the
@@ -85,7 +91,7 @@ def trace(step: StepFunction, inputs: Sequence[Input], own: Mapping[str, torch.T
         traced = clean(make_fx(functional, CORE)(*examples))
     require_words(traced.graph)
     graph, inputs = _lift_constants(traced, list(inputs), own or {})
-    return Trace(graph, _settle(graph, inputs))
+    return Trace(graph, _settle(graph, inputs, keep))
 
 
 @contextmanager
@@ -171,8 +177,8 @@ def _lift_constants(
     return graph, [*inputs[:-1], *lifted, inputs[-1]]
 
 
-def _settle(graph: fx.Graph, inputs: list[Input]) -> list[Input]:
-    """Make constants of slots that the step leaves alone, and drop what nobody reads and no model holds."""
+def _settle(graph: fx.Graph, inputs: list[Input], keep: Collection[str]) -> list[Input]:
+    """Make constants of slots that the step leaves alone (but for those to keep), and drop what nobody reads and no model holds."""
     placeholders = graph.find_nodes(op="placeholder")
     output = graph.output_node()
     results = output.args[0]
@@ -182,7 +188,7 @@ def _settle(graph: fx.Graph, inputs: list[Input]) -> list[Input]:
     kept: list[fx.Node] = []
     for made, node in zip(inputs, placeholders, strict=True):
         result = next(after) if made.role is Role.STATE else None
-        if result is not None and result is not node:
+        if result is not None and (result is not node or made.name in keep):
             assert isinstance(result, fx.Node), "a step returns tensors"
             kept.append(result)
         elif made.role is Role.STATE:

@@ -92,7 +92,7 @@ def trace_training(
     for name, value, limit in (("batch_size", batch_size, STEPS), ("steps", steps, STEPS)):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < limit:
             raise CaptureError(f"{name} must be a whole number from 1 to {limit - 1}, not {value!r}")
-    with torch.random.fork_rng(devices=[]), _training_mode(model), _explained():
+    with torch.random.fork_rng(devices=[]), _training_mode(model), explained():
         step = TrainingStep(model, loss, optimizer, dict(data), batch_size, steps, seed)
         return trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
 
@@ -111,7 +111,7 @@ def _training_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Say what went wrong while tracing, and where in the user's code."""
     try:
         yield
