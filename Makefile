@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt tools/setup_venv.py
 RUNS ?= runs
 ANVIL_VERSION := 1.7.1
+# A file's tests share what they compile, so a file stays with one process.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -21,10 +23,10 @@ demo: $(VENV)/.demo  ## train two models on real data, verify them, catch a tamp
 	@$(BIN)/python examples/demo.py --out $(RUNS)
 
 test: $(VENV)/.dev  ## all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, file sizes
 	$(BIN)/ruff format --check .
