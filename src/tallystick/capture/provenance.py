@@ -19,7 +19,7 @@ from types import CodeType, FrameType, TracebackType
 
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from tallystick.errors import CaptureError
 
@@ -92,6 +92,15 @@ class SourceRecorder(TorchDispatchMode):
         following = torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]
         self._line_of_sequence.setdefault(following - 1, line)
         return line
+
+
+@contextlib.contextmanager
+def section(source: str) -> Iterator[None]:
+    """Give every operator inside one source, for code of ours, if it is being traced for a program."""
+    modes = _get_current_dispatch_mode_stack()
+    recorder = next((mode for mode in modes if isinstance(mode, SourceRecorder)), None)
+    with contextlib.nullcontext() if recorder is None else recorder.section(source):
+        yield
 
 
 def user_frame(frame: FrameType | None, outermost: Collection[CodeType] = ()) -> FrameType | None:

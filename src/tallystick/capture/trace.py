@@ -40,6 +40,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import fx
@@ -136,6 +137,11 @@ def require_words(graph: fx.Graph) -> None:
 class _SourceKeeper(fx.Interpreter):
     """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
 
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # A view that was possible when it was recorded may need a copy of what a decomposition made, in other strides.
+        is_view = target is torch.ops.aten.view.default
+        return torch.reshape(*args) if is_view else super().call_function(target, args, kwargs)
+
     def run_node(self, n: fx.Node):
         proxy_mode = get_proxy_mode()
         assert proxy_mode is not None, "run while tracing"
@@ -178,7 +184,7 @@ def _lift_constants(
 
 
 def _settle(graph: fx.Graph, inputs: list[Input], keep: Collection[str]) -> list[Input]:
-    """Make constants of slots that the step leaves alone (but for those to keep), and drop what nobody reads and no model holds."""
+    """Make constants of slots the step leaves alone, unless kept, and drop what nobody reads and no model holds."""
     placeholders = graph.find_nodes(op="placeholder")
     output = graph.output_node()
     results = output.args[0]
