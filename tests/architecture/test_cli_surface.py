@@ -19,6 +19,7 @@ SURFACE = {
     "tally run": ["--help", "--json", "--keep-states", "--out", "--restart", "--threads", "-h", "-j", "-o", "JOB"],
     "tally verify": ["--full", "--help", "--json", "--sample", "--threads", "-h", "-j", "RECEIPT"],
     "tally inspect": ["--bodies", "--help", "--json", "-h", "WHAT"],
+    "tally profile": ["--help", "--json", "--sort", "--steps", "--threads", "--top", "-h", "-j", "WHAT"],
     "tally predict": ["--help", "--job", "--json", "-h", "FOLDER", "FUNCTION", "ARGUMENTS"],
     "tally dispute": ["--help", "-h"],
     "tally dispute simulate": [

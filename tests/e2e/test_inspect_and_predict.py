@@ -58,3 +58,19 @@ def test_what_cannot_be_predicted(colleague: Colleague, trained: Path) -> None:
     assert "JSON cannot hold" in colleague.tally("predict", trained, f"{JOBS}:not_json", "--json", expect=2).stderr
     other = colleague.tally("predict", trained, f"{JOBS}:predict", "--job", "small", expect=2).stderr
     assert "weight" in other
+
+
+def test_the_time_of_a_job_is_told_kernel_by_kernel(colleague: Colleague, trained: Path) -> None:
+    found = colleague.tally_json("profile", f"{JOBS}:job", "--steps", 3, "--threads", 2)
+    program = colleague.tally_json("inspect", f"{JOBS}:job")
+    assert (found["steps"], found["threads"]) == (3, 2)
+    assert sorted(k for group in found["groups"] for k in group["kernels"]) == list(range(program["kernel_count"]))
+    assert sum(found["kinds_ms"].values()) < found["step_ms"]
+    assert found["plan_bytes"] == program["peak_memory_bytes"]
+    text = colleague.tally("profile", trained, "--steps", 2, "--top", 3, "--sort", "lost").stdout
+    assert "more rows: --top N" in text
+    assert "measured now" in text
+
+
+def test_an_order_that_does_not_exist(colleague: Colleague) -> None:
+    assert "lost" in colleague.tally("profile", f"{JOBS}:job", "--sort", "size", expect=2).stderr

@@ -20,6 +20,7 @@ app = typer.Typer(
     tally run examples/digits.py:job --out runs/digits     train; write a receipt
     tally verify runs/digits/receipt.json --sample 10%     re-run a random sample
     tally inspect examples/digits.py:job                   read the program
+    tally profile examples/digits.py:job                   see where the time goes
     tally predict runs/digits examples/digits.py:predict   use the trained model
     tally dispute simulate runs/digits --fault weight-ulp  see a liar convicted
     """,
@@ -151,6 +152,40 @@ def inspect(
     from tallystick.cli.inspect import inspect_program
 
     inspect_program(what, bodies, json)
+
+
+@app.command("profile", epilog="Example: tally profile examples/gpt.py:job --top 10 --sort lost")
+def profile(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:JOB|RUN", help="A job in your file, or a run folder with somebody's program."),
+    ],
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", min=1, metavar="N", help="Steps to time. Default: two seconds of them.", show_default=False
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Rows to print.")] = 20,
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="time|lost|roof|gflops|gbytes",
+            help="What comes first: most time, most time above the roof, farthest from it, or the highest rates.",
+        ),
+    ] = "time",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Run some steps and tell where their time goes, kernel by kernel, and how far that is from this machine's roofs.
+
+    Kernels of one structure from one line of source share a row. The roofs, the
+    most that this machine computes and moves, are measured in the same call.
+    """
+    from tallystick.cli.profile import profile_job
+
+    profile_job(what, steps, top, sort, threads, json)
 
 
 @app.command("predict", epilog="Example: tally predict runs/gpt examples/gpt.py:predict prompt='class ' length=200")

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -24,6 +25,9 @@ from tallystick.errors import UsageError
 from tallystick.ir.verifier import verify
 from tallystick.spec.limits import STEPS
 from tallystick.spec.programs import Program
+
+if TYPE_CHECKING:
+    from tallystick.engine.profile import Profile
 
 
 class Engine:
@@ -56,10 +60,10 @@ class Engine:
         self.target = target or Target.host()
         if self.target.isa not in runnable():
             raise UsageError(f"this machine runs {', '.join(runnable())}, but not {self.target.isa}")
-        self._loaded, self._code = _compiled(program, self.target, CodeCache(cache))
+        self._loaded, self.code = _compiled(program, self.target, CodeCache(cache))
         self._flow = Dataflow(program)
-        self._schedule = make_schedule(self._flow, self._code, self.threads)
-        self._plan = make_plan(self._flow, self._code, self._schedule, self.threads)
+        self._schedule = make_schedule(self._flow, self.code, self.threads)
+        self._plan = make_plan(self._flow, self.code, self._schedule, self.threads)
         require_memory(self._plan.size, "this job")
 
     @property
@@ -90,14 +94,26 @@ class Engine:
         Raises UsageError if they are not what the program's slots hold, IntegrityError for a NaN that is not the
         canonical one, ResourceError if the plan does not fit the memory that is available.
         """
+        return Session(self.program, self.machine(state, constants, step))
+
+    def machine(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> Machine:
+        """What a session runs. Raises as `start` does."""
         self._check(state, constants, step)
         require_memory(self._plan.size, "this job")
-        return Session(self.program, self._machine(self._plan, state, constants, step))
+        return self._machine(self._plan, state, constants, step)
+
+    def profile(
+        self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int = 0, steps: int | None = None
+    ) -> Profile:
+        """Where the time of steps goes (``steps`` None: of two seconds of them). Raises as `start` does."""
+        from tallystick.engine.profile import measure
+
+        return measure(self, state, constants, step, steps)
 
     def trace(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> list[np.ndarray]:
         """Every value of one step, by value number. Raises as `start` does."""
         self._check(state, constants, step)
-        plan = make_plan(self._flow, self._code, self._schedule, self.threads, keep_all=True)
+        plan = make_plan(self._flow, self.code, self._schedule, self.threads, keep_all=True)
         require_memory(plan.size, "a trace of one step, which keeps every intermediate value,")
         machine = self._machine(plan, state, constants, step, copies=False)
         machine.crew.advance(1)
@@ -114,7 +130,7 @@ class Engine:
         step: int,
         copies: bool = True,
     ) -> Machine:
-        return Machine(self._flow, self._code, self._loaded, self._schedule, plan, state, constants, step, copies)
+        return Machine(self._flow, self.code, self._loaded, self._schedule, plan, state, constants, step, copies)
 
     def _check(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> None:
         if not 0 <= step < STEPS:
