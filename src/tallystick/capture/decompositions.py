@@ -1,8 +1,9 @@
 """Which operators are written out in terms of others, and how, before lowering.
 
 Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
-mutation PyTorch does not declare. ``CORE`` applies afterwards, to the functional record: PyTorch's own core ATen
-decompositions, without those that would lose a form that lowers well, and with ours (``normal_forms.py``).
+mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only. ``CORE`` applies afterwards,
+to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers
+well, and with ours (``normal_forms.py``, ``routing.py``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._ops import OpOverload
 
 from tallystick.capture.normal_forms import NORMAL_FORMS, batch_norm
+from tallystick.capture.routing import ROUTING, grouped_mm
 
 aten = torch.ops.aten
 
@@ -59,11 +61,14 @@ _WRITTEN_OUT = [
 # Kept whole: their lowerings are better than what they would be written out as.
 _KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
 
-UNDER_AUTOGRAD: dict[OpOverload, Callable] = {aten.native_batch_norm.default: batch_norm}
+UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
+    aten.native_batch_norm.default: batch_norm,
+    aten._grouped_mm.default: grouped_mm,
+}
 
 CORE: dict[OpOverload, Callable] = {
     operator: function
-    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS)
+    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS, ROUTING)
     for operator, function in table.items()
     if isinstance(operator, OpOverload)
 }
