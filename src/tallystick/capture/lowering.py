@@ -17,6 +17,7 @@ from tallystick.capture.kernel_builder import build_kernel
 from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
 from tallystick.capture.plan import Cluster, Plan
 from tallystick.capture.registry import lowerings
+from tallystick.capture.rematerialisation import rematerialised
 from tallystick.capture.views import TensorView, whole
 from tallystick.errors import CaptureError
 from tallystick.spec.kernels import Kernel
@@ -54,7 +55,8 @@ def lower(graph: fx.Graph, slots: Sequence[Slot], fused: bool = True) -> Lowered
     plan = make_plan(tensors, roots, fused)
     kernels, sources, values = emit(plan, states + constants)
     next_state = tuple(values[node.number] for node, _ in roots)
-    return Lowered(Program(tuple(states), tuple(constants), tuple(kernels), next_state), sources)
+    program = Program(tuple(states), tuple(constants), tuple(kernels), next_state)
+    return Lowered(*rematerialised(program, sources)) if fused else Lowered(program, sources)
 
 
 # OPERATORS
