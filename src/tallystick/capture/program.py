@@ -20,7 +20,7 @@ from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
 
 StepFunction = Callable[..., Mapping[str, Tensor]]
-ARGUMENTS = ("state", "constants", "step", "model")
+ARGUMENTS: tuple[str, ...] = ("state", "constants", "step", "model")
 MODEL = "model."
 
 

@@ -17,7 +17,7 @@ class Greedy:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Draw a token by its probability: the logits are divided, filtered by ``top_k``, filtered by ``top_p``, drawn from.
+    """Draw a token by its probability: divide the logits, filter by ``top_k``, then by ``top_p``, and draw.
 
     ``temperature``  what the logits are divided by: above 1 flattens, below 1 sharpens
     ``top_k``        keep a token if fewer than ``top_k`` have a larger logit, so equals of the last one are all kept
