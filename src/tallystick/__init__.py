@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from tallystick.capture import capture_training, optim
+    from tallystick.capture import Greedy, Sample, capture_program, capture_training, optim, preprocess
+    from tallystick.capture.storage import Storage
     from tallystick.engine import Engine, Target
     from tallystick.errors import (
         CaptureError,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     )
     from tallystick.ir.captured import Captured
     from tallystick.job import (
+        GenerationJob,
+        GenerationRun,
         Job,
         Manifest,
         Progress,
@@ -46,7 +49,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "tallystick.capture": ("capture_training",),
+    "tallystick.capture": ("Greedy", "Sample", "capture_program", "capture_training"),
+    "tallystick.capture.storage": ("Storage",),
     "tallystick.engine": ("Engine", "Target"),
     "tallystick.errors": (
         "CaptureError",
@@ -63,6 +67,8 @@ _HOMES = {
     ),
     "tallystick.ir.captured": ("Captured",),
     "tallystick.job": (
+        "GenerationJob",
+        "GenerationRun",
         "Job",
         "Manifest",
         "Progress",
@@ -81,6 +87,9 @@ __all__ = [
     "Captured",
     "DecodingError",
     "Engine",
+    "GenerationJob",
+    "GenerationRun",
+    "Greedy",
     "IntegrityError",
     "Job",
     "JobError",
@@ -92,23 +101,26 @@ __all__ = [
     "ReceiptError",
     "ResourceError",
     "Run",
+    "Storage",
     "TallystickError",
     "Target",
     "TrainingJob",
     "UsageError",
     "VerificationFailed",
     "VerificationReport",
+    "capture_program",
     "capture_training",
     "load_receipt",
     "optim",
+    "preprocess",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use."""
-    if name == "optim":
-        value: Any = import_module("tallystick.capture.optim")
+    if name in ("optim", "preprocess"):
+        value: Any = import_module(f"tallystick.capture.{name}")
     elif name == "__version__":
         value = import_module("importlib.metadata").version("tallystick")
     elif name in _HOME:

@@ -26,6 +26,7 @@ PUBLIC = {
     "ReceiptError",
     "ResourceError",
     "Run",
+    "Storage",
     "TallystickError",
     "Target",
     "TrainingJob",

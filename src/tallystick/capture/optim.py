@@ -1,6 +1,42 @@
-"""What a user writes as ``ts.optim``: optimizers and learning-rate schedules."""
+"""What a user writes as ``ts.optim``: optimizers, learning-rate schedules, averages of weights."""
 
-from tallystick.capture.optimizers import SGD, Adam, AdamW, Optimizer
-from tallystick.capture.schedules import Schedule, warmup_cosine, warmup_linear
+from tallystick.capture.ema import EMA
+from tallystick.capture.muon import Muon
+from tallystick.capture.optimizer import Optimizer
+from tallystick.capture.optimizers import SGD, Adam, AdamW, NAdam, RAdam
+from tallystick.capture.other_optimizers import Adafactor, Adagrad, Lion, RMSprop
+from tallystick.capture.schedules import (
+    Schedule,
+    exponential,
+    multi_step,
+    one_cycle,
+    warmup_constant,
+    warmup_cosine,
+    warmup_inverse_sqrt,
+    warmup_linear,
+    warmup_polynomial,
+)
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "Schedule", "warmup_cosine", "warmup_linear"]
+__all__ = [
+    "EMA",
+    "SGD",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Schedule",
+    "exponential",
+    "multi_step",
+    "one_cycle",
+    "warmup_constant",
+    "warmup_cosine",
+    "warmup_inverse_sqrt",
+    "warmup_linear",
+    "warmup_polynomial",
+]

@@ -1,12 +1,9 @@
-"""One training step as a pure function of tensors: batch, forward, backward, optimizer, records."""
+"""One training step as a pure function of tensors: batch, forward, backward, update, records."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
-from operator import add
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -14,21 +11,24 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from tallystick.capture.batches import batch_positions, shuffled_order
+from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
-from tallystick.capture.optimizers import Optimizer
+from tallystick.capture.loss import Loss, require_names, require_signature, with_metrics
+from tallystick.capture.narrowing import SCALE, Dequantized, quantized, stored_narrow
+from tallystick.capture.optimizer import Optimizer
 from tallystick.capture.provenance import SourceRecorder
 from tallystick.capture.random import SEEDS, Sampler
+from tallystick.capture.storage import Storage
+from tallystick.capture.update import Update
 from tallystick.errors import CaptureError
 from tallystick.spec.limits import STEPS
-
-Loss = Callable[..., Tensor]
 
 
 class TrainingStep:
     """The step function of a training job, and its inputs in order.
 
-    STATE: ``model.*`` (parameters, then buffers), ``optimizer.<slot>.*``, ``record.loss``. CONSTANT: ``model.*``
-    (frozen parameters), ``data.*``, ``order``, ``schedule.*``. STEP: the step number.
+    STATE: ``model.*`` (parameters, then buffers), those of ``Update``, ``record.loss`` and ``record.<metric>``.
+    CONSTANT: ``model.*`` (frozen parameters), ``data.*``, ``order``, those of ``Update``. STEP: the step number.
     """
 
     def __init__(
@@ -36,22 +36,29 @@ class TrainingStep:
         model: nn.Module,
         loss: Loss,
         optimizer: Optimizer,
-        data: dict[str, object],
+        data: Mapping[str, object],
         batch_size: int,
         steps: int,
         seed: int,
+        accumulate: int = 1,
+        ema: EMA | None = None,
+        storage: Storage | None = None,
+        metrics: Sequence[str] = (),
     ) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+        self.model, self.loss = model, loss
+        self.batch_size, self.steps, self.seed, self.accumulate = batch_size, steps, seed, accumulate
+        self.storage = Storage() if storage is None else storage
         parameters = dict(model.named_parameters())
-        self.trained = [name for name, p in parameters.items() if p.requires_grad]
-        self.frozen = [name for name, p in parameters.items() if not p.requires_grad]
+        trained = {name: p for name, p in parameters.items() if p.requires_grad}
+        self.trained = list(trained)
+        self.frozen = [name for name in parameters if name not in trained]
         self.buffers = [name for name, _ in model.named_buffers()]
         if not self.trained:
             raise CaptureError("the model has no parameter with requires_grad=True: there is nothing to train")
-        self.decayed = {n for n in self.trained if optimizer.decay is None or optimizer.decay(n, parameters[n])}
         self.data = batch_inputs(data)
         require_signature(loss, model, self.data)
+        require_names(metrics)
+        self.metrics = tuple(metrics)
         self.rows = next(iter(self.data.values())).shape[0]
         if self.rows >= STEPS:
             raise CaptureError(f"the data has {self.rows} rows; a program counts them in 31 bits")
@@ -59,34 +66,34 @@ class TrainingStep:
             raise CaptureError(f"the seed must be an integer of at most 64 bits, not negative; it is {seed}")
         if batch_size > self.rows:
             raise CaptureError(f"batch_size is {batch_size}, but the data has only {self.rows} rows")
-        self.tables = optimizer.tables(optimizer.rates(steps))
-        self.inputs = [*self._state(model), *self._constants(model)]
+        wide = {name: trained_input(name, p) for name, p in trained.items()}
+        self.update = Update(optimizer, trained, steps, seed, accumulate, ema, self.storage)
+        self.inputs = [*self._state(model, wide), *self._constants(model)]
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))
 
-    def _state(self, model: nn.Module) -> Iterator[Input]:
-        start = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        for name in self.trained:
-            made = model_input(name, Role.STATE, start[name])
-            if made.dtype != torch.float32:
-                raise CaptureError(f"{made.name} is {made.dtype}: training is in float32; convert with model.float()")
-            yield made
-        for name in self.buffers:
-            yield model_input(name, Role.STATE, start[name])
-        for slot in self.optimizer.slots:
-            for name in self.trained:
-                zeros = np.zeros(tuple(start[name].shape), np.float32)
-                yield from_array(f"optimizer.{slot}.{name}", Role.STATE, zeros)
-        yield from_array("record.loss", Role.STATE, np.zeros(self.steps, np.float32))
+    def _state(self, model: nn.Module, wide: Mapping[str, Input]) -> Iterator[Input]:
+        for made in wide.values():
+            yield stored_narrow(made, self.storage.trained)
+        for name, buffer in model.named_buffers():
+            yield model_input(name, Role.STATE, buffer)
+        yield from self.update.state(wide)
+        for name in ("loss", *self.metrics):
+            yield from_array(f"record.{name}", Role.STATE, np.zeros(self.steps, np.float32))
 
     def _constants(self, model: nn.Module) -> Iterator[Input]:
         parameters = dict(model.named_parameters())
         for name in self.frozen:
-            yield model_input(name, Role.CONSTANT, parameters[name])
+            made = model_input(name, Role.CONSTANT, parameters[name])
+            if self.storage.frozen != "int8":
+                yield stored_narrow(made, self.storage.frozen)
+            elif made.dtype == torch.float32 and len(made.shape) > 1:
+                yield from quantized(made)
+            else:
+                yield made
         yield from self.data.values()
         order = shuffled_order(self.rows, self.seed)
         yield Input("order", Role.CONSTANT, torch.int64, order.shape, order)
-        for name, table in self.tables.items():
-            yield from_array(f"schedule.{name}", Role.CONSTANT, table)
+        yield from self.update.constants()
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The new STATE tensors; called once, under the tracer."""
@@ -94,14 +101,14 @@ class TrainingStep:
         recorder = SourceRecorder(_Differentiated.forward.__code__, TrainingStep.__call__.__code__)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
-            value, gradients, buffers = self._differentiate(at, batch, recorder)
+            records, gradients, buffers = self._differentiate(at, batch, recorder)
         with recorder, torch.no_grad():
-            with recorder.section(f"optimizer: {self.optimizer.name}"):
-                after = self._optimize(at, gradients)
-            with recorder.section("record: loss"):
-                after["record.loss"] = torch.scatter(at["record.loss"], 0, at["step"], value.detach().reshape(1))
+            after = self.update(at, gradients, recorder)
+            for name, value in records.items():
+                with recorder.section(f"record: {name}"):
+                    after[f"record.{name}"] = torch.scatter(at[f"record.{name}"], 0, at["step"], value.reshape(1))
         after.update({f"model.{name}": tensor.detach() for name, tensor in buffers.items()})
-        return [after[made.name] for made in self.inputs if made.role is Role.STATE]
+        return [after.get(made.name, at[made.name]) for made in self.inputs if made.role is Role.STATE]
 
     def _batch(self, at: dict[str, Tensor], recorder: SourceRecorder) -> dict[str, Tensor]:
         """The rows of every data array that this step sees."""
@@ -116,53 +123,54 @@ class TrainingStep:
 
     def _differentiate(
         self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder
-    ) -> tuple[Tensor, dict[str, Tensor | None], dict[str, Tensor]]:
-        """Run the user's code. Returns the loss, its gradients (None where it has none), and the buffers afterwards."""
-        leaves = {name: at[f"model.{name}"].detach().requires_grad_() for name in self.trained}
-        frozen = {name: at[f"model.{name}"] for name in self.frozen}
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], dict[str, Tensor]]:
+        """Run the user's code. Returns the records, the gradients (None where there is none), and the buffers after."""
+        with recorder.section("model: weights as float32"):
+            leaves = {name: at[f"model.{name}"].to(torch.float32).detach().requires_grad_() for name in self.trained}
+            frozen, dequantized = self._frozen(at)
         buffers = {name: at[f"model.{name}"].clone() for name in self.buffers}
         lent = {f"model.{name}": tensor for name, tensor in (leaves | frozen | buffers).items()}
-        module = _Differentiated(self.model, self.loss)
-        value, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
+        module = _Differentiated(self.model, self.loss, self.metrics, 1.0 / self.accumulate)
+        with nullcontext() if dequantized is None else dequantized:
+            records, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
         # ``lent`` now has buffers that were assigned anew; those changed in place are the same tensors as before.
-        return value, gradients, {name: lent[f"model.{name}"] for name in self.buffers}
+        return records, gradients, {name: lent[f"model.{name}"] for name in self.buffers}
 
-    def _optimize(self, at: dict[str, Tensor], gradients: dict[str, Tensor | None]) -> dict[str, Tensor]:
-        """Parameters and slots after the step. A parameter the loss does not depend on stays as it is."""
-        used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-        if self.optimizer.clip_norm is not None:
-            used = clip_by_global_norm(used, self.optimizer.clip_norm)
-        factors = {name: at[f"schedule.{name}"].index_select(0, at["step"]).reshape(()) for name in self.tables}
-        after: dict[str, Tensor] = {}
-        for name in self.trained:
-            slots = {slot: at[f"optimizer.{slot}.{name}"] for slot in self.optimizer.slots}
-            p = at[f"model.{name}"]
-            if name in used:
-                p, slots = self.optimizer.update(p, used[name], slots, factors, name in self.decayed)
-            after[f"model.{name}"] = p
-            after.update({f"optimizer.{slot}.{name}": tensor for slot, tensor in slots.items()})
-        return after
+    def _frozen(self, at: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dequantized | None]:
+        """The frozen parameters as the model sees them, and what must be active while it runs."""
+        if self.storage.frozen is None:
+            return {name: at[f"model.{name}"] for name in self.frozen}, None
+        seen: dict[str, Tensor] = {}
+        dequantized = Dequantized()
+        own = dict(self.model.named_parameters())
+        for name in self.frozen:
+            tensor, scale = at[f"model.{name}"], at.get(f"model.{name}{SCALE}")
+            seen[name] = tensor.to(own[name].dtype) if scale is None else dequantized.make(tensor, scale)
+        return seen, dequantized if self.storage.frozen == "int8" else None
 
 
 class _Differentiated(nn.Module):
     """The user's loss and its gradients as a module around the user's model, so that it can be lent tensors.
 
-    The gradients are taken inside: a checkpoint runs a part of the model again while they are.
+    The gradients are taken inside: a checkpoint runs a part of the model again while they are. They are those of the
+    loss times ``share``.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, metrics: Sequence[str], share: float) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
+        self.metrics = metrics
+        self.share = share
 
     def forward(
         self, batch: dict[str, Tensor], leaves: dict[str, Tensor], recorder: SourceRecorder
-    ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        value = scalar_loss(self.loss(self.model, **batch))
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
+        value, recorded = with_metrics(self.loss(self.model, **batch), self.metrics)
         with recorder.section("backward of the loss"):
-            one = torch.ones_like(value)
-        gradients = torch.autograd.grad(value, list(leaves.values()), one, allow_unused=True)
-        return value, dict(zip(leaves, gradients, strict=True))
+            share = torch.full_like(value, self.share)
+        gradients = torch.autograd.grad(value, list(leaves.values()), share, allow_unused=True)
+        return {"loss": value.detach(), **recorded}, dict(zip(leaves, gradients, strict=True))
 
 
 def model_input(name: str, role: Role, tensor: Tensor) -> Input:
@@ -175,35 +183,12 @@ def model_input(name: str, role: Role, tensor: Tensor) -> Input:
     return made
 
 
-def require_signature(loss: Loss, model: nn.Module, names: Iterable[str]) -> None:
-    """Refuse a loss that cannot be called as ``loss(model, **batch)``."""
-    try:
-        inspect.signature(loss).bind(model, **dict.fromkeys(names))
-    except TypeError as error:
-        given = ", ".join(f"{name}=..." for name in names)
+def trained_input(name: str, tensor: Tensor) -> Input:
+    """The input of a trained parameter, which must be float32."""
+    made = model_input(name, Role.STATE, tensor)
+    if made.dtype != torch.float32:
         raise CaptureError(
-            f"the loss is called as loss(model, {given}), with the names of the data: {error}"
-        ) from error
-
-
-def scalar_loss(value: Any) -> Tensor:
-    """The loss, if it is one differentiable float32 number."""
-    if not isinstance(value, Tensor):
-        raise CaptureError(f"the loss returned a {type(value).__name__}; it must return a scalar tensor")
-    if value.numel() != 1:
-        raise CaptureError(f"the loss has shape {tuple(value.shape)}; it must be a scalar: use .mean() or .sum()")
-    if value.dtype != torch.float32:
-        raise CaptureError(f"the loss is {value.dtype}; it must be float32")
-    if not value.requires_grad:
-        raise CaptureError("the loss does not depend on any parameter with requires_grad=True")
-    return value
-
-
-def clip_by_global_norm(gradients: dict[str, Tensor], limit: float) -> dict[str, Tensor]:
-    """Gradients scaled so that their norm together is at most ``limit``, as ``clip_grad_norm_``."""
-    # Rows are summed first: each is a short fold of its own, so large parameters are summed by all threads.
-    sums = [(g * g).flatten(1).sum(1).sum() if g.ndim > 1 else (g * g).sum() for g in gradients.values()]
-    while len(sums) > 1:
-        sums = [reduce(add, sums[i : i + 8]) for i in range(0, len(sums), 8)]
-    scale = (limit / (sums[0].sqrt() + 1e-6)).clamp(max=1.0)
-    return {name: gradient * scale for name, gradient in gradients.items()}
+            f"{made.name} is {made.dtype}: training is in float32. Convert the model with .float(); to store its "
+            "weights narrow all the same, give the job storage=ts.Storage(trained='bf16')"
+        )
+    return made

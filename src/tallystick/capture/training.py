@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from tallystick.capture.dtypes import storage_dtype
+from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Input, Role
+from tallystick.capture.loss import Loss
 from tallystick.capture.lowering import Slot, lower
-from tallystick.capture.optimizers import Optimizer
+from tallystick.capture.optimizer import Optimizer
 from tallystick.capture.provenance import user_line_of
-from tallystick.capture.step import Loss, TrainingStep
+from tallystick.capture.step import TrainingStep
+from tallystick.capture.storage import Storage
 from tallystick.capture.trace import Trace, trace
 from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
@@ -31,6 +34,10 @@ def capture_training(
     batch_size: int,
     steps: int,
     seed: int = 0,
+    accumulate: int = 1,
+    ema: float | EMA | None = None,
+    storage: Storage | None = None,
+    metrics: Sequence[str] = (),
 ) -> Captured:
     """The program of a training job, with its start state and its constants.
 
@@ -39,10 +46,25 @@ def capture_training(
     permutation that the seed decides. State: ``model.*``, ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps],
     element s written at step s).
 
+    ``accumulate``  every so many steps there is one update, with the mean of their gradients; sums are ``gradient.*``
+    ``ema``         a decay: ``ema.*`` are averages of the trained parameters
+    ``storage``     which tensors are stored narrow
+    ``metrics``     names: the loss returns (loss, {name: number}), and ``record.<name>`` is like ``record.loss``
+
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
     traced = trace_training(
-        model=model, loss=loss, optimizer=optimizer, data=data, batch_size=batch_size, steps=steps, seed=seed
+        model=model,
+        loss=loss,
+        optimizer=optimizer,
+        data=data,
+        batch_size=batch_size,
+        steps=steps,
+        seed=seed,
+        accumulate=accumulate,
+        ema=ema,
+        storage=storage,
+        metrics=metrics,
     )
     return captured(traced)
 
@@ -84,6 +106,10 @@ def trace_training(
     batch_size: int,
     steps: int,
     seed: int = 0,
+    accumulate: int = 1,
+    ema: float | EMA | None = None,
+    storage: Storage | None = None,
+    metrics: Sequence[str] = (),
 ) -> Trace:
     """The traced step of a training job. Neither the model nor PyTorch's global state is changed.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +20,20 @@ class TrainingJob:
     """Train a torch module.
 
     ``model``          any ``nn.Module``; it is not changed
-    ``loss``           called ``loss(model, **batch)`` with the names of the data; returns a scalar tensor
+    ``loss``           called ``loss(model, **batch)`` with the names of the data; returns a scalar tensor, or with
+                       ``metrics`` a pair ``(loss, {name: number})``
     ``optimizer``      from ``tallystick.optim``
     ``data``           arrays by name (numpy, also memory-mapped, or torch); row i of each belongs together
     ``batch_size``     rows per step, drawn in a fixed shuffled order
-    ``steps``          how many steps to train
+    ``steps``          how many steps to train: one batch, forward and backward, each
     ``segment_steps``  the state is hashed and stored every so many steps
     ``seed``           of the order of the rows and of dropout
     ``name``           what people call the job; the name of the model's class if it is not given
+    ``accumulate``     the optimizer moves once per so many steps, by the mean of their gradients; schedules count
+                       its moves. ``steps`` must be a multiple of it
+    ``ema``            decay of an average of the trained weights, or ``ts.optim.EMA(...)``; see ``Run.model(ema=True)``
+    ``storage``        which tensors are stored narrow: ``ts.Storage(...)``
+    ``metrics``        names of numbers that are recorded at every step beside the loss; see ``Run.records``
 
     Raises: JobError for numbers that cannot be. What the model does is looked at by ``capture``.
     """
@@ -41,6 +47,10 @@ class TrainingJob:
     segment_steps: int = DEFAULT_SEGMENT_STEPS
     seed: int = 0
     name: str | None = None
+    accumulate: int = 1
+    ema: Any = None
+    storage: Any = None
+    metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_steps(self.steps, self.segment_steps)
@@ -71,6 +81,10 @@ class TrainingJob:
             batch_size=self.batch_size,
             steps=self.steps,
             seed=self.seed,
+            accumulate=self.accumulate,
+            ema=self.ema,
+            storage=self.storage,
+            metrics=self.metrics,
         )
 
     @cached_property

@@ -23,7 +23,7 @@ from sample_models import (
 )
 from tallystick.capture.optimizers import SGD, Adam, AdamW, Optimizer
 from tallystick.capture.schedules import warmup_cosine
-from tallystick.capture.step import clip_by_global_norm
+from tallystick.capture.clipping import clip_by_global_norm
 from tallystick.capture.training import trace_training
 
 STEPS = 30

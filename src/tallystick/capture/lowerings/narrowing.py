@@ -1,0 +1,35 @@
+"""Weights stored narrow: integers with scales, and rounding at random; see ``tallystick.capture.narrowing``."""
+
+from __future__ import annotations
+
+import torch
+
+from tallystick.capture.context import Lowering
+from tallystick.capture.lowerings.random import philox_block
+from tallystick.capture.points import Point
+from tallystick.capture.random import seed_words
+from tallystick.capture.registry import lowers
+from tallystick.capture.rounding import CANONICAL_NAN
+from tallystick.capture.views import TensorView
+from tallystick.ir.builder import Register
+from tallystick.spec.tensors import DType
+
+
+@lowers(torch.ops.tallystick.dequantize.default)
+def dequantize(ctx: Lowering, x: TensorView, scale: TensorView, copy: int) -> TensorView:
+    return ctx.map(DType.F32, lambda b, x, scale: b.fmul(b.i2f(x), scale), x, scale)
+
+
+@lowers(torch.ops.tallystick.round_stochastic.default)
+def round_stochastic(ctx: Lowering, x: TensorView, step: TensorView, seed: int, site: int) -> TensorView:
+    """Element i takes the upper half of word 0 of block i."""
+
+    def element(b: Point, x: Register) -> Register:
+        number = b.word(0)
+        for d, extent in enumerate(ctx.result.shape):
+            number = b.iadd(b.imul(number, b.word(extent)), b.index(d))
+        drawn = philox_block(b, (number, b.step(), b.word(site), b.word(0)), seed_words(seed))[0]
+        cut = b.and_(b.iadd(x, b.lshr(drawn, b.word(16))), b.word(0xFFFF0000))
+        return b.select(b.feq(x, x), cut, b.word(CANONICAL_NAN))
+
+    return ctx.map(DType.BF16, element, x)
