@@ -115,11 +115,26 @@ def trace_training(
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
-    for name, value, limit in (("batch_size", batch_size, STEPS), ("steps", steps, STEPS)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < limit:
-            raise CaptureError(f"{name} must be a whole number from 1 to {limit - 1}, not {value!r}")
+    for name, value in (("batch_size", batch_size), ("steps", steps), ("accumulate", accumulate)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < STEPS:
+            raise CaptureError(f"{name} must be a whole number from 1 to {STEPS - 1}, not {value!r}")
+    if steps % accumulate:
+        fewer, more = steps // accumulate * accumulate, (steps // accumulate + 1) * accumulate
+        raise CaptureError(
+            f"steps={steps} counts batches, and accumulate={accumulate} of them make one update: the last "
+            f"{steps - fewer} would never be used. Take steps={more}" + (f" or steps={fewer}" if fewer else "")
+        )
+    if storage is not None and not isinstance(storage, Storage):
+        raise CaptureError(f"storage is a ts.Storage, such as ts.Storage(frozen='int8'), not {storage!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise CaptureError(
+            f"the optimizer is a {type(optimizer).__name__}: describe it with ts.optim, such as ts.optim.AdamW(lr=3e-4)"
+        )
+    average = EMA.of(ema)
     with torch.random.fork_rng(devices=[]), _training_mode(model), explained():
-        step = TrainingStep(model, loss, optimizer, dict(data), batch_size, steps, seed)
+        step = TrainingStep(
+            model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
+        )
         return trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
 
 
