@@ -138,7 +138,7 @@ def evaluate_scatter(graph: TensorGraph, node: Node, inlined: Collection[int]) -
     word = inliner.written(kind.word)
     address = kind.address
     axes = len(kind.extents)
-    plain = replace(address, computed=())
+    plain = address._replace(computed=())
     for stride, scalar in address.computed:
         plain = plain.plus(graph.scalars.as_affine(inliner.written(scalar), axes).scaled(stride))
     loads = set(inliner.loads)

@@ -89,13 +89,13 @@ class Inliner:
                     continue
             if bound not in bounds:
                 bounds.append(bound)
-        return replace(read, index=index, bounds=tuple(bounds))
+        return read._replace(index=index, bounds=tuple(bounds))
 
     def _plain_form(self, form: Affine) -> Affine:
         if not form.computed:
             return form
         axes = len(self.extents)
-        result = replace(form, computed=())
+        result = form._replace(computed=())
         for stride, scalar in form.computed:
             result = result.plus(self.graph.scalars.as_affine(self.written(scalar), axes).scaled(stride))
         return result
@@ -129,8 +129,8 @@ class Inliner:
         address = self.graph.linear(self.graph.nodes[read.node], read.index, axes)
         scalars = self.graph.scalars
         term = scalars.affine(Affine(0, (0,) * axes, address.computed))
-        address = replace(address, computed=((1, term),))
-        return replace(read, node=self.graph.flat(target).number, index=(address,))
+        address = address._replace(computed=((1, term),))
+        return read._replace(node=self.graph.flat(target).number, index=(address,))
 
     def _is_closed(self, bound: Bound) -> bool:
         if bound.form.computed:
@@ -160,7 +160,7 @@ class Inliner:
         own = scalars.read_of(value)
         if own is not None and (not own.bounds or own.fill == read.fill) and len(affine) == len(read.bounds):
             own = self._guarded_index(own, affine)
-            return scalars.read(replace(own, bounds=merged_bounds(own.bounds, affine), fill=read.fill))
+            return scalars.read(own._replace(bounds=merged_bounds(own.bounds, affine), fill=read.fill))
         guarded = scalars.rewrite(value, lambda scalar, _: self._guarded(scalar, affine))
         return scalars.select(scalars.inside(read.bounds), guarded, scalars.word(read.fill))
 
@@ -174,7 +174,7 @@ class Inliner:
             for form, extent in zip(read.index, self.graph.nodes[read.node].extents, strict=True):
                 low, high = form.bounds(self.extents)
                 if low < 0 or high >= extent:
-                    read = replace(read, bounds=merged_bounds(read.bounds, bounds))
+                    read = read._replace(bounds=merged_bounds(read.bounds, bounds))
         return self.graph.scalars.read(read)
 
     def _guarded_index(self, read: Read, bounds: tuple[Bound, ...]) -> Read:
@@ -185,8 +185,8 @@ class Inliner:
         index = []
         for form in read.index:
             computed = tuple((s, rewrite(c, lambda leaf, _: self._guarded(leaf, bounds))) for s, c in form.computed)
-            index.append(replace(form, computed=computed))
-        return replace(read, index=tuple(index))
+            index.append(form._replace(computed=computed))
+        return read._replace(index=tuple(index))
 
 
 def merged_bounds(a: Sequence[Bound], b: Sequence[Bound]) -> tuple[Bound, ...]:

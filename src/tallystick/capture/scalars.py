@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tallystick.capture.affine import Affine, Bound, Scalar, constant
 from tallystick.capture.dtypes import FLOATS
@@ -21,8 +21,7 @@ ONE = 0x3F800000
 MINUS_ZERO = 0x80000000
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """A tensor read at a point: one form per axis of the tensor; ``fill`` where a bound is closed."""
 
     node: int
@@ -40,36 +39,40 @@ class ScalarGraph(CodeBuilder):
         self._forms: list[Affine] = []
         self._reads: list[Read] = []
         self._read_scalars: list[tuple[Scalar, ...]] = []  # what each read computes its index with
-        self._numbers: dict[Affine | Read, int] = {}
+        self._leaves: dict[Affine | Read, Scalar] = {}
+        self._emitted: dict[tuple[Op, tuple[Scalar, ...], int], Scalar] = {}
         self._moved: dict[tuple[Scalar, tuple[Affine, ...], int], Scalar] = {}
 
     # LEAVES
     def affine(self, form: Affine) -> Scalar:
         """The value of a form, as an integer."""
         if form.computed:
-            result = self.affine(replace(form, computed=()))
+            result = self.affine(form._replace(computed=()))
             for stride, scalar in form.computed:
                 result = self.iadd(result, self.imul(scalar, self.word(stride)))
             return result
         if form.is_constant:
             return self.word(form.base)
-        if form not in self._numbers:
-            self._numbers[form] = len(self._forms)
+        leaf = self._leaves.get(form)
+        if leaf is None:
+            leaf = self._leaves[form] = super().emit(Op.INDEX, imm=len(self._forms))
             self._forms.append(form)
-        return super().emit(Op.INDEX, imm=self._numbers[form])
+        return leaf
 
     def read(self, read: Read) -> Scalar:
         """A read. A bound on a computed form becomes a choice after the read, for views have only affine bounds."""
+        leaf = self._leaves.get(read)
+        if leaf is not None:
+            return leaf
         computed = [bound for bound in read.bounds if bound.form.computed]
         if computed:
             kept = tuple(bound for bound in read.bounds if not bound.form.computed)
             inside = self.inside(computed)
-            return self.select(inside, self.read(replace(read, bounds=kept)), self.word(read.fill))
-        if read not in self._numbers:
-            self._numbers[read] = len(self._reads)
-            self._reads.append(read)
-            self._read_scalars.append(tuple(scalar for form in read.index for _, scalar in form.computed))
-        return super().emit(Op.LOAD, imm=self._numbers[read])
+            return self.select(inside, self.read(read._replace(bounds=kept)), self.word(read.fill))
+        leaf = self._leaves[read] = super().emit(Op.LOAD, imm=len(self._reads))
+        self._reads.append(read)
+        self._read_scalars.append(tuple(scalar for form in read.index for _, scalar in form.computed))
+        return leaf
 
     def inside(self, bounds: Iterable[Bound]) -> Scalar:
         """1 where every bound is open, else 0."""
@@ -117,11 +120,14 @@ class ScalarGraph(CodeBuilder):
     # INSTRUCTIONS
     def emit(self, op: Op, *args: Scalar, imm: int = 0) -> Scalar:
         """An instruction, or something that always has the same value."""
-        if op not in SOURCES:
-            simpler = self._simplified(op, args)
-            if simpler is not None:
-                return simpler
-        return super().emit(op, *args, imm=imm)
+        key = (op, args, imm)
+        scalar = self._emitted.get(key)
+        if scalar is None:
+            scalar = None if op in SOURCES else self._simplified(op, args)
+            if scalar is None:
+                scalar = super().emit(op, *args, imm=imm)
+            self._emitted[key] = scalar
+        return scalar
 
     def _simplified(self, op: Op, args: tuple[Scalar, ...]) -> Scalar | None:
         words = [self.constant_of(arg) for arg in args]
@@ -276,9 +282,9 @@ class ScalarGraph(CodeBuilder):
 
     def move_read(self, read: Read, forms: Sequence[Affine], axes: int) -> Read:
         """The same read over other axes."""
-        index = tuple(self.compose(form, forms, axes) for form in read.index)
-        bounds = tuple(Bound(self.compose(bound.form, forms, axes), bound.limit) for bound in read.bounds)
-        return replace(read, index=index, bounds=bounds)
+        index = tuple([self.compose(form, forms, axes) for form in read.index])
+        bounds = tuple([Bound(self.compose(bound.form, forms, axes), bound.limit) for bound in read.bounds])
+        return Read(read.node, read.dtype, index, bounds, read.fill)
 
     def compose(self, form: Affine, forms: Sequence[Affine], axes: int) -> Affine:
         """A form over other axes: its own axis i is ``forms[i]`` of them."""
