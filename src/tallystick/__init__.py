@@ -101,6 +101,7 @@ __all__ = [
     "ReceiptError",
     "ResourceError",
     "Run",
+    "Sample",
     "Storage",
     "TallystickError",
     "Target",

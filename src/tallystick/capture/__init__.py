@@ -1,22 +1,31 @@
 """From plain PyTorch to a program.
 
-``capture_training`` traces a whole training step and lowers it. Importing this package does not import PyTorch: the
-optimizers that a job is described with (``tallystick.capture.optim``) do not need it.
+``capture_training`` traces a whole training step and lowers it, ``capture_program`` any step from state to state.
+Importing this package does not import PyTorch: the optimizers that a job is described with and the ways to choose
+tokens do not need it.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tallystick.capture.program import capture_program
+    from tallystick.capture.sampling_rules import Greedy, Sample
     from tallystick.capture.training import capture_training
 
-__all__ = ["capture_training"]
+_HOME = {
+    "Greedy": "sampling_rules",
+    "Sample": "sampling_rules",
+    "capture_program": "program",
+    "capture_training": "training",
+}
+
+__all__ = ["Greedy", "Sample", "capture_program", "capture_training"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tallystick.capture import training
-
-    return getattr(training, name)
+    return getattr(import_module(f"tallystick.capture.{_HOME[name]}"), name)

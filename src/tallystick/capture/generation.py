@@ -4,7 +4,7 @@ Both programs have the same state, so that the one can go on where the other end
 
     tokens          prompts and what follows them, padded. Shape (rows, longest + new tokens)
     position        of the newest token of every row that has not been fed to the model yet. Shape (rows,)
-    finished        whether a row has come to its end token; only if there is one. Shape (rows,)
+    ends            how many tokens every row has in the end: at an end token less than were asked for. Shape (rows,)
     cache.<l>.keys, cache.<l>.values
                     of the tokens before ``position``; what lies at and after it is overwritten before it is read
 
@@ -37,7 +37,7 @@ Decode = Callable[[nn.Module, Tensor, KeyValueCache, Tensor], Tensor]
 """``decode(model, tokens, cache, positions)`` returns logits. Shapes: tokens, positions (rows, fed) ->
 (rows, fed, vocabulary). It hands the keys and values of every layer to ``cache.attend`` or ``cache.update``."""
 
-LENGTHS = "prompt.lengths"
+TOKENS, ENDS, LENGTHS = "tokens", "ends", "prompt.lengths"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def capture_generation(
     call = transformers_decode(model) if decode is None else decode
     batch = Batch.of(prompts, new_tokens, padding)
     with evaluation_mode(model):
-        state = batch.start(end_token is not None, cache_layers(model, call))
+        state = batch.start(cache_layers(model, call))
         step = GenerationStep(call, batch, sampling, end_token)
         constants = {LENGTHS: batch.lengths}
 
@@ -107,11 +107,10 @@ class Batch:
     def longest(self) -> int:
         return int(self.lengths.max())
 
-    def start(self, ends: bool, layers: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    def start(self, layers: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Any]:
         """The state before anything was fed. ``layers`` are keys and values of one token: (1, heads, 1, width)."""
-        state: dict[str, Any] = {"tokens": self.tokens, "position": np.zeros(self.rows, np.int32)}
-        if ends:
-            state["finished"] = np.zeros(self.rows, np.bool_)
+        ends = self.lengths + np.int32(self.new_tokens)
+        state: dict[str, Any] = {TOKENS: self.tokens, "position": np.zeros(self.rows, np.int32), ENDS: ends}
         for number, layer in enumerate(layers):
             for name, one in zip(("keys", "values"), layer, strict=True):
                 shape = (self.rows, one.shape[1], self.tokens.shape[1] - 1, one.shape[3])
@@ -132,31 +131,28 @@ class GenerationStep:
             positions = torch.arange(fed).expand(self.batch.rows, fed)
             position = constants[LENGTHS] - 1
         cache = cache_of(state, positions, prefill=True)
-        self.call(model, state["tokens"][:, :fed].long(), cache, positions)
+        self.call(model, state[TOKENS][:, :fed].long(), cache, positions)
         return {**state, "position": position, **cache_state(cache)}
 
     def decode(self, state: dict[str, Tensor], constants: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Feed one token of every row and choose the next."""
-        tokens, position, lengths = state["tokens"], state["position"].long(), constants[LENGTHS]
+        tokens, ends, lengths = state[TOKENS], state[ENDS], constants[LENGTHS]
+        position = state["position"].long()
         with section("tokens: next to feed"):
             fed = tokens.gather(1, position[:, None]).long()
         cache = cache_of(state, position[:, None], prefill=False)
         logits = self.call(model, fed, cache, position[:, None])
         chosen = choose(self.last(logits), self.sampling)
-        after = {**state, **cache_state(cache)}
         with section("tokens: append"):
             following = position + 1
             given = tokens.gather(1, following[:, None])[:, 0]
-            over = following >= lengths + self.batch.new_tokens
+            added = torch.where(following < ends, chosen, self.batch.padding)
+            added = torch.where(following < lengths, given, added)
             if self.end_token is not None:
-                finished = state["finished"]
-                over = over | finished
-                after["finished"] = finished | ((chosen == self.end_token) & (following >= lengths))
-            added = torch.where(over, self.batch.padding, chosen)
-            added = torch.where(following < lengths, given, added).to(tokens.dtype)
-            after["tokens"] = tokens.scatter(1, following[:, None], added[:, None])
-            after["position"] = following.to(torch.int32)
-        return after
+                over = (chosen == self.end_token) & (following >= lengths) & (following < ends)
+                ends = torch.where(over, following + 1, ends).to(ends.dtype)
+            tokens = tokens.scatter(1, following[:, None], added[:, None].to(tokens.dtype))
+        return {TOKENS: tokens, "position": following.to(torch.int32), ENDS: ends, **cache_state(cache)}
 
     def last(self, logits: Tensor) -> Tensor:
         """Logits of the one token that was fed. Shapes: (rows, 1, vocabulary) -> (rows, vocabulary)."""

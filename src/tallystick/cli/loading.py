@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 from tallystick.errors import JobError
 
 if TYPE_CHECKING:
-    from tallystick.job import Job, TrainingJob
+    from tallystick.job import GenerationJob, Job, TrainingJob
+
+    AnyJob = TrainingJob | GenerationJob | Job
 
 USER_FILES: set[str] = set()
 """Files imported for the user: an exception that ends in one of them is the user's, not ours."""
@@ -80,22 +82,22 @@ def load_object(reference: str) -> Any:
     return getattr(module, name)
 
 
-def load_job(reference: str) -> TrainingJob | Job:
+def load_job(reference: str) -> AnyJob:
     """The job that ``file.py:name`` is, or that the function of this name returns.
 
     Raises: JobError if it is something else.
     """
-    from tallystick.job import Job, TrainingJob
+    from tallystick.job import GenerationJob, Job, TrainingJob
 
     found = load_object(reference)
     if inspect.isfunction(found):
         if needed := required_parameters(found):
             raise JobError(f"{reference} needs arguments ({', '.join(needed)}): a job function takes none")
         made = found()
-        if isinstance(made, TrainingJob | Job):
+        if isinstance(made, TrainingJob | GenerationJob | Job):
             return made
         raise JobError(f"{reference} returned {describe(made)}, not a tallystick.TrainingJob")
-    if isinstance(found, TrainingJob | Job):
+    if isinstance(found, TrainingJob | GenerationJob | Job):
         return found
     raise JobError(f"{reference} is {describe(found)}; give a tallystick.TrainingJob or a function that returns one")
 

@@ -1,4 +1,4 @@
-"""``tally run``: train, and write a receipt."""
+"""``tally run``: train, generate or run any program, and write a receipt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tallystick.job.progress import Progress
     from tallystick.job.retention import KeepStates
 
-LABELS = {"capture": "capturing", "write": "writing", "check": "checking", "compile": "compiling", "run": "training"}
+LABELS = {"capture": "capturing", "write": "writing", "check": "checking", "compile": "compiling", "run": "running"}
+TEXT_SHOWN = 200  # characters of a generated text in the summary for people
 
 
 def run_job(
@@ -31,7 +32,7 @@ def run_job(
 ) -> None:
     """Run the user's job to its end, or on from where an earlier call stopped."""
     with Screen(as_json) as screen:
-        from tallystick.job import TrainingJob
+        from tallystick.job import Job
 
         kept = read_keep_states(keep_states)
         again = shlex.join(["tally", *(word for word in sys.argv[1:] if word != "--restart")])
@@ -39,7 +40,7 @@ def run_job(
         with Bar(screen.err) as bar:
             bar.update("importing PyTorch and your file", 0, 0)
             job = load_job(reference)
-            folder = out or Path("runs") / (job.title if isinstance(job, TrainingJob) else job.name)
+            folder = out or Path("runs") / (job.name if isinstance(job, Job) else job.title)
             run = job.run(folder, threads=threads, keep_states=kept, resume=not restart, progress=teller(bar))
         summary = summarise(run)
         if run.start_step == run.steps:
@@ -78,11 +79,12 @@ def summarise(run: Run) -> dict[str, Any]:
     """A finished run as a JSON document."""
     receipt, facts = run.receipt, run.receipt.facts
     losses = run.losses
+    has_model = receipt.files.model is not None
     return {
         "name": receipt.manifest.name,
         "folder": str(run.folder),
         "receipt": str(run.folder / "receipt.json"),
-        "model": str(run.folder / "model.safetensors"),
+        "model": str(run.folder / "model.safetensors") if has_model else None,
         "manifest_id": receipt.manifest_id,
         "steps": run.steps,
         "segments": receipt.manifest.segments,
@@ -96,7 +98,17 @@ def summarise(run: Run) -> dict[str, Any]:
         "last_loss": None if losses is None else float(losses[-1]),
         "final_root": receipt.roots[-1],
         "worker": receipt.worker,
+        **generated(run),
     }
+
+
+def generated(run: Run) -> dict[str, Any]:
+    """What a run has added to every prompt, if it was one of a generation job."""
+    from tallystick.job import GenerationRun
+
+    if not isinstance(run, GenerationRun):
+        return {}
+    return {"tokens": run.tokens(), "texts": run.texts() if run.has_tokenizer else None}
 
 
 def readable(summary: dict[str, Any], run: Run) -> dict[str, str]:
@@ -109,10 +121,12 @@ def readable(summary: dict[str, Any], run: Run) -> dict[str, str]:
         "time": f"{elapsed(spent / 1000)}, {speed}; {shares}",
         "peak memory": f"{byte_size(summary['peak_memory_bytes'])} planned",
         "final root": summary["final_root"],
-        "model": summary["model"],
+        **({"model": summary["model"]} if summary["model"] else {}),
         "receipt": f"{summary['receipt']}, signed by {summary['worker']}",
     }
     if run.losses is not None:
         curve = sparkline(run.losses.tolist())
         facts["loss"] = f"{summary['first_loss']:.4f} {curve} {summary['last_loss']:.4f}"
+    for number, text in enumerate(summary.get("texts") or summary.get("tokens") or ()):
+        facts[f"row {number}"] = repr(text)[:TEXT_SHOWN] if isinstance(text, str) else str(text)[:TEXT_SHOWN]
     return facts

@@ -1,5 +1,6 @@
 """Jobs on one machine: run, resume, sign, verify."""
 
+from tallystick.job.generation import GenerationJob, GenerationRun
 from tallystick.job.job import Job
 from tallystick.job.manifest import Manifest
 from tallystick.job.progress import Progress
@@ -12,6 +13,8 @@ from tallystick.job.verification import verify
 
 __all__ = [
     "Finding",
+    "GenerationJob",
+    "GenerationRun",
     "Job",
     "Manifest",
     "Progress",

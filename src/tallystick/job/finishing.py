@@ -48,8 +48,8 @@ def fact_of(folder: RunFolder, name: str) -> FileFact:
 
 
 def write_model(job: Job, folder: RunFolder, final: Sequence[np.ndarray]) -> FileFact | None:
-    """Store the weights, trained and frozen, if the program has a model."""
-    model = ModelFile((*job.manifest.state, *job.manifest.constants))
+    """Store the weights, trained and frozen, if the program trains a model."""
+    model = ModelFile.of(job.manifest)
     if not model.slots:
         return None
     digest = sha256()

@@ -8,6 +8,7 @@ states/              one file per stored state, named by state root
 journal              one line per finished segment
 model.safetensors    the trained weights, at the end
 receipt.json         the claim, signed, at the end
+before/              the run folder of the job that this one goes on from, if it does
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tallystick.store.trouble import explained
 
 OWN_NAMES = frozenset(
     {"manifest.json", "program.tally", "sources.json", "constants", "states", "journal", "model.safetensors"}
-    | {"receipt.json", ".lock"}
+    | {"receipt.json", "before", ".lock"}
 )
 
 
@@ -45,6 +46,7 @@ class RunFolder:
         self.sources = self.path / "sources.json"
         self.model = self.path / "model.safetensors"
         self.receipt = self.path / "receipt.json"
+        self.before = self.path / "before"
         self.constants = Blobs(self.path / "constants", ".bin")
         self.states = Blobs(self.path / "states", ".state")
         self.journal = Journal(self.path / "journal")

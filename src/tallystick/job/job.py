@@ -32,13 +32,15 @@ class Job:
     """Any program as a job. Training is one kind: see ``TrainingJob``.
 
     ``steps`` in all, cut into segments of ``segment_steps`` (the last may be short): the state is hashed and stored
-    after every segment.
+    after every segment. ``after`` is the id of the job whose end state this one starts from, if it goes on from one:
+    whoever verifies a run of it wants to see a run of that job, too, in the folder ``before`` of its own.
     """
 
     captured: Captured = field(repr=False)
     steps: int
-    segment_steps: int
-    name: str
+    segment_steps: int = DEFAULT_SEGMENT_STEPS
+    name: str = "program"
+    after: str | None = None
 
     def __post_init__(self) -> None:
         check_steps(self.steps, self.segment_steps)
@@ -74,6 +76,7 @@ class Job:
             start_root=state_root(start).hex(),
             constants=facts,
             state=tuple(map(SlotFact.of, captured.state_names, program.states)),
+            after=self.after,
         )
 
     def run(

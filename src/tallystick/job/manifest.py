@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import FailFast, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from tallystick.job.documents import MAX_SEGMENTS, MAX_SLOTS, MAX_STEPS, Count, Document, HexDigest, Name
 from tallystick.spec.digests import manifest_id
@@ -51,6 +51,9 @@ class Manifest(Document):
     """A job: a program, its constants, its start state, a number of steps, and how they are cut into segments.
 
     Nothing in it depends on the machine: everybody who describes the same job gets the same id.
+
+    ``after`` is the id of the job whose end state is the start of this one, for jobs that go on where another ended. It
+    is left out of documents where there is none.
     """
 
     format: Literal["tallystick.manifest/1"] = "tallystick.manifest/1"
@@ -62,6 +65,14 @@ class Manifest(Document):
     start_root: HexDigest
     constants: Annotated[tuple[ConstantFact, ...], FailFast(), Field(max_length=MAX_SLOTS)]
     state: Annotated[tuple[SlotFact, ...], FailFast(), Field(max_length=MAX_SLOTS)]
+    after: HexDigest | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = handler(self)
+        if self.after is None:
+            del fields["after"]
+        return fields
 
     @model_validator(mode="after")
     def _segments_are_bounded(self) -> Self:
@@ -96,6 +107,7 @@ class Manifest(Document):
             "data and other constants": (self.constants, other.constants),
             "start state": (self.start_root, other.start_root),
             "slots of the state": (self.state, other.state),
+            "the job it goes on from": (self.after, other.after),
         }
         return [part for part, (mine, theirs) in parts.items() if mine != theirs]
 

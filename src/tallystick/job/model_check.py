@@ -23,7 +23,7 @@ def check_model(folder: RunFolder, checked: Checked) -> None:
     Raises: JobError if the file cannot be read.
     """
     fact, manifest = checked.receipt.files.model, checked.receipt.manifest
-    model = ModelFile((*manifest.state, *manifest.constants))
+    model = ModelFile.of(manifest)
     if fact is None:
         if model.slots:
             checked.add(folder.model, f"{folder.receipt} binds no model file, though its program has a model")

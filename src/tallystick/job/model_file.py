@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tallystick.commitment import dense_pieces
-from tallystick.job.manifest import SlotFact
+from tallystick.job.manifest import Manifest, SlotFact
 
 PREFIX = "model."
 """Slots with this prefix are the model; the rest of the name is the one in PyTorch's state_dict."""
@@ -25,6 +25,12 @@ class ModelFile:
     The slots are those of the state, then the constants: weights that are not trained are constants. Tensors are
     ordered by falling element size, then by name, so that every one of them is aligned.
     """
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> ModelFile:
+        """The file of a job: empty unless it trains something."""
+        trains = any(fact.name.startswith(PREFIX) for fact in manifest.state)
+        return cls((*manifest.state, *manifest.constants) if trains else ())
 
     def __init__(self, facts: Sequence[SlotFact]) -> None:
         slots = [slot for slot, fact in enumerate(facts) if fact.name.startswith(PREFIX)]

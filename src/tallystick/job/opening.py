@@ -45,7 +45,7 @@ def open_job(path: str | Path) -> Job:
         constant_names=[fact.name for fact in manifest.constants],
         sources=[kernel.source for kernel in read_sources(folder, program).kernels],
     )
-    job = Job(captured, manifest.steps, manifest.segment_steps, manifest.name)
+    job = Job(captured, manifest.steps, manifest.segment_steps, manifest.name, manifest.after)
     job.__dict__["manifest"] = manifest  # everything in it was just checked: no need to hash it all again
     return job
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tallystick.commitment import Hasher
-from tallystick.errors import JobError
+from tallystick.errors import JobError, ReceiptError
 from tallystick.job.checks import Checked, check_folder
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
+from tallystick.job.manifest import Manifest
 from tallystick.job.model_check import check_model
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.receipt import load_receipt, receipt_path
@@ -34,7 +35,8 @@ def verify(
 ) -> VerificationReport:
     """Check a receipt and the run folder it lies in.
 
-    The document, the signature and every file are always checked. ``sample`` is the share of segments that are drawn
+    The document, the signature and every file are always checked, and, if the job goes on from another, the run of that
+    one in the same way. ``sample`` is the share of segments that are drawn
     and run again (at least one), ``full`` runs all. Without a ``seed`` the draw comes from the operating system, so
     that nobody can know it in advance.
 
@@ -52,6 +54,7 @@ def verify(
     check_model(folder, found)
     sampled = list(range(manifest.segments)) if full else draw(manifest.segments, sample, seed)
     checked = replay(folder, found, hasher, sampled, threads, progress)
+    found.findings += check_before(folder, manifest, sample, full, threads, seed, progress)
     return VerificationReport(
         receipt=str(path),
         name=manifest.name,
@@ -65,6 +68,35 @@ def verify(
         findings=tuple(found.findings),
         seconds=time.monotonic() - began,
     )
+
+
+def check_before(
+    folder: RunFolder,
+    manifest: Manifest,
+    sample: float,
+    full: bool,
+    threads: int | None,
+    seed: int | None,
+    progress: Listener | None,
+) -> list[Finding]:
+    """What is wrong with the run that this one goes on from: it must be there, and end where this one starts."""
+    if manifest.after is None:
+        return []
+    path = folder.before / "receipt.json"
+    try:
+        before = load_receipt(path)
+    except ReceiptError as error:
+        message = f"this run goes on from another one, which cannot be checked: {error}"
+        return [Finding(kind="file", file=str(path), message=message)]
+    findings: list[Finding] = []
+    if before.manifest.id.hex() != manifest.after:
+        message = f"{path} is about another job than the one that this run goes on from"
+        findings.append(Finding(kind="file", file=str(path), message=message))
+    if not before.roots or before.roots[-1] != manifest.start_root:
+        message = f"this run does not start where the one it goes on from ended, according to {path}"
+        findings.append(Finding(kind="state", file=str(path), message=message))
+    report = verify(path, sample=sample, full=full, threads=threads, seed=seed, progress=progress)
+    return [*findings, *report.findings]
 
 
 def draw(segments: int, share: float, seed: int | None) -> list[int]:
