@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+import tallystick.capture.narrowing  # noqa: F401 - it defines the operators lowered here
 from tallystick.capture.context import Lowering
 from tallystick.capture.lowerings.random import philox_block
 from tallystick.capture.points import Point
