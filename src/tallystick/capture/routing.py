@@ -1,7 +1,7 @@
-"""What mixtures of experts are made of, with shapes that do not depend on data: grouped products, sorting, counting.
+"""What mixtures of experts are made of, with shapes that do not depend on data: grouped products and counting.
 
-Rows that are sorted by expert make groups whose lengths are data. A program's shapes are not, so a grouped product has to
-be written for every division of S rows into E groups at once:
+Rows that are sorted by expert make groups whose lengths are data. A program's shapes are not, so a grouped product has
+to be written for every division of S rows into E groups at once:
 
 - All rows by all experts, masked, costs E times the work of the rows' own experts.
 - A matrix gathered for each row costs S copies of a matrix, and is a product of a vector at a time.
@@ -23,8 +23,6 @@ from torch._ops import OpOverload
 from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
-
-SORTED = 1 << 15  # elements along a sorted dimension: each is compared with every other
 
 
 # GROUPED PRODUCTS
@@ -108,37 +106,7 @@ class Blocks:
         return torch.where(self.filled.unsqueeze(2), found, 0.0)
 
 
-# ORDER
-def sort(x: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Elements in order and where they were: each is put behind as many as come before it. Equal ones keep their order.
-
-    NaN is above all. The work is quadratic in the length.
-    """
-    if x.dim() == 0:
-        return x.clone(), torch.zeros((), dtype=torch.int64)
-    length = x.shape[dim]
-    if length > SORTED:
-        raise CaptureError(f"sorts {length} elements; at most {SORTED} can be captured")
-    moved = x.transpose(dim, -1)
-    mine, other = moved.unsqueeze(-1), moved.unsqueeze(-2)
-    place = torch.arange(length)
-    earlier = place < place.unsqueeze(1)
-    low, high = (mine, other) if descending else (other, mine)
-    below, equal = low < high, other == mine
-    if x.is_floating_point():
-        below = below | ((low == low) & (high != high))
-        equal = equal | ((low != low) & (high != high))
-    rank = (below | (equal & earlier)).sum(-1)
-    order = torch.zeros(moved.shape, dtype=torch.int64).scatter(-1, rank, place.expand(moved.shape))
-    return moved.gather(-1, order).transpose(dim, -1), order.transpose(dim, -1)
-
-
-def sort_stable(
-    x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
-) -> tuple[Tensor, Tensor]:
-    return sort(x, dim, descending)
-
-
+# COUNTING
 def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements fall in each of equal intervals between two numbers. Shapes: (...) -> (bins,)."""
     if min >= max:
@@ -151,6 +119,4 @@ def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
 
 ROUTING: dict[OpOverload, Callable] = {
     aten.histc.default: histc,
-    aten.sort.default: sort,
-    aten.sort.stable: sort_stable,
 }
