@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from tallystick.engine import arithmetic
+from tallystick.engine import arithmetic, contraction_stream
 from tallystick.engine.contraction import Contraction, Operand
 from tallystick.engine.contraction_epilogue import epilogue_function
 from tallystick.engine.contraction_pack import packer
@@ -25,6 +25,9 @@ PACK_NS_PER_WORD = 0.15
 
 def emit_contraction(module: ir.Module, name: str, contraction: Contraction, target: Target) -> KernelFunction:
     """The functions of a contraction. ``name`` prefixes every name that is this kernel's own."""
+    stream = contraction_stream.choose(contraction, target)
+    if stream is not None:
+        return contraction_stream.emit_stream(module, name, contraction, stream, target)
     tiles = TileFormat.of(target)
     c = contraction
     blocking = choose(tiles, c.rows.size, c.columns.size, c.batch.size, c.steps.size, c.block)
