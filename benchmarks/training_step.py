@@ -1,178 +1,114 @@
-"""Time of one training step against eager PyTorch, on the same threads, interleaved in the same run.
+"""Time of one training step against PyTorch, on the same threads, interleaved in the same run.
 
-    python benchmarks/training_step.py [--threads 2] [--repeats 9] [--only digits,gpt-1m] [--json]
+    python benchmarks/training_step.py [--threads 2] [--repeats 9] [--only digits,gpt-1m] [--compile] [--json]
 
 Both sides do the same work: fetch a batch, forward, backward, clip the gradient norm, AdamW. PyTorch runs as a user
-would write it; its default AdamW and its fused one are both timed, and the faster is the peer.
+would write it; its default AdamW and its fused one are both timed, and the faster is the peer. With ``--compile`` the
+loss is also compiled as a whole by ``torch.compile`` with its default settings, which needs a C++ compiler. ``bar`` and
+``goal`` are the ratios to eager and to compiled PyTorch that this project wants to stay under.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
-import digits
-import gpt
-import tallystick as ts
+from cases import Case, all_cases
+from harness.interleaving import Advance, interleaved
+from harness.output import say, show, usable_cores
+from harness.torch_run import TorchRun, capture
 from tallystick.engine import Engine
 
-MEASURED_S = 0.4  # length of one timed slice
-MATCHING_STEPS = 2
+NOTE = (
+    "ratio = our step time / the faster of eager PyTorch's two; below 1 we are faster. Milliseconds per step, medians."
+)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A model with its data, and how many rows a step takes."""
-
-    name: str
-    model: Callable[[], nn.Module]
-    loss: Callable[..., Tensor]
-    data: dict[str, np.ndarray]
-    batch_size: int
-
-
-class MLP(nn.Module):
-    """Three layers on flattened digits images."""
-
-    def __init__(self, width: int = 512) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(64, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 10)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
-def mlp_loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return F.cross_entropy(model(x / 16), y)
-
-
-def cases() -> list[Case]:
-    images = digits.split()[0]
-    text = gpt.windows(gpt.standard_library())
-    long_text = {"text": text}
-    return [
-        Case("mlp", MLP, mlp_loss, images, 256),
-        Case("digits", digits.DigitsNet, digits.loss, images, 64),
-        Case("gpt-1m", gpt.GPT, gpt.loss, long_text, 16),
-        Case("gpt-10m", lambda: gpt.GPT(width=384, heads=6, layers=6), gpt.loss, long_text, 16),
-    ]
-
-
-class TorchRun:
-    """Eager training, one step at a time."""
-
-    def __init__(self, case: Case, fused: bool) -> None:
-        torch.manual_seed(0)
-        self.case = case
-        self.model = case.model()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.01, fused=fused)
-        self.data = {name: torch.from_numpy(rows).to(dtype_of(rows)) for name, rows in case.data.items()}
-        self.order = torch.randperm(len(next(iter(self.data.values()))))
-        self.step = 0
-
-    def advance(self, steps: int) -> None:
-        for _ in range(steps):
-            start = self.step * self.case.batch_size
-            rows = self.order[torch.arange(start, start + self.case.batch_size) % len(self.order)]
-            self.optimizer.zero_grad()
-            loss = self.case.loss(self.model, **{name: data[rows] for name, data in self.data.items()})
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            self.step += 1
-
-
-def dtype_of(rows: np.ndarray) -> torch.dtype:
-    return torch.float32 if rows.dtype.kind == "f" else torch.int64
-
-
-def time_per_step(advance: Callable[[int], None], steps: int) -> float:
-    start = time.perf_counter()
-    advance(steps)
-    return (time.perf_counter() - start) / steps
-
-
-def measure(case: Case, threads: int, repeats: int) -> dict[str, float | str | int]:
+def measure(case: Case, threads: int, repeats: int, with_compile: bool) -> dict[str, Any]:
     """Medians of interleaved slices, in milliseconds per step."""
-    torch.manual_seed(0)
     start = time.perf_counter()
-    captured = ts.capture_training(
-        model=case.model(),
-        loss=case.loss,
-        optimizer=ts.optim.AdamW(lr=1e-3, weight_decay=0.01, clip_norm=1.0),
-        data=case.data,
-        batch_size=case.batch_size,
-        steps=1 << 16,
-        seed=0,
-    )
+    captured = capture(case)
     capture_s = time.perf_counter() - start
     start = time.perf_counter()
     engine = Engine(captured.program, threads=threads)
-    compile_s = time.perf_counter() - start
+    load_s = time.perf_counter() - start
     peers = {"default": TorchRun(case, fused=False), "fused": TorchRun(case, fused=True)}
+    parameters = sum(p.numel() for p in peers["fused"].model.parameters())
+    problem = None
+    if with_compile:
+        peers["compile"], problem = compiled(case)
+        if problem is not None:
+            del peers["compile"]
     with engine.start(captured.state, captured.constants) as session:
-        runs: dict[str, Callable[[int], None]] = {"ours": session.advance} | {
-            name: peer.advance for name, peer in peers.items()
-        }
-        steps = {}
-        for name, advance in runs.items():
-            advance(MATCHING_STEPS)
-            steps[name] = max(1, round(MEASURED_S / time_per_step(advance, MATCHING_STEPS)))
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(repeats):
-            for name, advance in runs.items():
-                times[name].append(time_per_step(advance, steps[name]))
-    median = {name: statistics.median(slices) * 1e3 for name, slices in times.items()}
-    return {
+        runs: dict[str, Advance] = {"ours": session.advance} | {name: peer.advance for name, peer in peers.items()}
+        median = interleaved(runs, repeats)
+    row: dict[str, Any] = {
         "case": case.name,
-        "parameters": sum(p.numel() for p in peers["fused"].model.parameters()),
+        "parameters": parameters,
         "kernels": len(captured.program.kernels),
-        "capture_s": round(capture_s, 2),
-        "compile_s": round(compile_s, 2),
+        "capture_s": round(capture_s, 1),
+        "code_s": round(load_s, 1),
         "ours_ms": round(median["ours"], 3),
-        "torch_default_ms": round(median["default"], 3),
-        "torch_fused_ms": round(median["fused"], 3),
+        "eager_ms": round(median["default"], 3),
+        "eager_fused_ms": round(median["fused"], 3),
         "ratio": round(median["ours"] / min(median["default"], median["fused"]), 3),
+        "bar": case.bar,
     }
+    if with_compile:
+        reached = "compile" in median
+        row["compiled_ms"] = round(median["compile"], 3) if reached else f"failed: {problem}"
+        row["to_compiled"] = round(median["ours"] / median["compile"], 3) if reached else None
+        row["goal"] = case.goal
+    return row
 
 
-def main() -> None:
+def compiled(case: Case) -> tuple[TorchRun, str | None]:
+    """PyTorch with its loss compiled and one step done, and why that failed, if it did."""
+    start = time.perf_counter()
+    run = TorchRun(case, fused=True, compiled=True)
+    try:
+        run.advance(1)
+    except Exception as error:  # noqa: BLE001 - whatever a compiler trips over, the other columns are still wanted
+        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+        say(f"{case.name}: torch.compile failed: {reason}")
+        return run, reason
+    say(f"{case.name}: torch.compile took {time.perf_counter() - start:.0f} s")
+    return run, None
+
+
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--only", default="", help="names of cases, separated by commas")
+    parser.add_argument("--compile", action="store_true", help="also time torch.compile")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    wanted = set(filter(None, options.only.split(",")))
-    rows = [measure(c, options.threads, options.repeats) for c in cases() if not wanted or c.name in wanted]
-    if options.json:
-        print(json.dumps(rows, indent=2))
-        return
-    print(f"{platform.processor() or platform.machine()}, {options.threads} threads, torch {torch.__version__}")
-    print("ratio = our step time / the faster of PyTorch's two\n")
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    wanted = [name for name in options.only.split(",") if name]
+    cases = {case.name: case for case in all_cases()}
+    if unknown := [name for name in wanted if name not in cases]:
+        parser.error(f"there is no case {', '.join(unknown)}; there are {', '.join(cases)}")
+    rows, failed = [], 0
+    for name in wanted or cases:
+        say(f"{name} ...")
+        try:
+            rows.append(measure(cases[name], options.threads, options.repeats, options.compile))
+        except Exception:  # noqa: BLE001 - the other cases are still wanted
+            traceback.print_exc()
+            failed += 1
+    show(rows, options.threads, options.json, NOTE)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

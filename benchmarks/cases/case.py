@@ -1,0 +1,25 @@
+"""One model with its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its loss, its data, and how many rows a step takes.
+
+    ``bar`` and ``goal``: the greatest ratios of step times, to eager PyTorch and to ``torch.compile``, that are meant.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    loss: Callable[..., Tensor]
+    data: Callable[[], dict[str, np.ndarray]]
+    batch_size: int
+    bar: float
+    goal: float
