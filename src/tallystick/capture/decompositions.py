@@ -16,6 +16,7 @@ from torch._ops import OpOverload
 
 from tallystick.capture.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.routing import ROUTING, grouped_mm
+from tallystick.capture.strides import STRIDES
 
 aten = torch.ops.aten
 
@@ -68,7 +69,7 @@ UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
 
 CORE: dict[OpOverload, Callable] = {
     operator: function
-    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS, ROUTING)
+    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS, ROUTING, STRIDES)
     for operator, function in table.items()
     if isinstance(operator, OpOverload)
 }

@@ -2,12 +2,12 @@
 
 A draw is a pure function of (seed, step, site, element): the key is the seed's two words, the counter is
 (element // 4, step, site, 0), the element takes word element % 4. A *site* is one random operator of the user's code,
-numbered in the order of execution. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11.
+numbered in the order of execution; what a checkpoint runs again in the backward pass is the same sites again.
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +25,7 @@ ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 SEEDS = 1 << 64
+SITES = 1 << 31
 
 _LIBRARY = torch.library.Library("tallystick", "DEF")
 _LIBRARY.define("philox(Tensor step, int blocks, int seed, int site) -> (Tensor, Tensor, Tensor, Tensor)")
@@ -75,22 +76,34 @@ def seed_words(seed: int) -> tuple[int, int]:
 
 
 class Sampler(TorchDispatchMode):
-    """Replaces PyTorch's random operators by draws that a program can repeat, while the user's code is traced."""
+    """Replaces PyTorch's random operators by draws that a program can repeat, while the user's code is traced.
+
+    The number of the next site is kept as the seed of PyTorch's generator: whoever saves the generator's state and
+    sets it back, as checkpoints do, draws the same numbers again.
+    """
 
     def __init__(self, step: Tensor, seed: int) -> None:
         super().__init__()
         self._step = step
         self._seed = seed
-        self._sites = itertools.count()
+
+    def __enter__(self) -> Sampler:
+        self._before = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(0)
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        torch.default_generator.set_state(self._before)
+
+    def _next_site(self) -> int:
+        site = torch.default_generator.initial_seed()
+        torch.default_generator.manual_seed(site + 1)
+        return site % SITES
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **(kwargs or {}))
-        if torch._C._current_autograd_node() is not None:
-            raise CaptureError(
-                f"{func} draws random numbers in the backward pass (torch.utils.checkpoint around dropout?); "
-                "the forward pass could not repeat them: draw outside of the checkpoint"
-            )
         if func not in _DRAWS:
             raise CaptureError(
                 f"{func} cannot be drawn inside a program{here()}; "
@@ -101,7 +114,7 @@ class Sampler(TorchDispatchMode):
     def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Multiples of 2^-24 in [0, 1), scaled to [low, high)."""
         elements = math.prod(shape)
-        words = torch.ops.tallystick.philox(self._step, (elements + 3) // 4, self._seed, next(self._sites))
+        words = torch.ops.tallystick.philox(self._step, (elements + 3) // 4, self._seed, self._next_site())
         drawn = torch.stack(words, dim=-1).reshape(-1)[:elements].reshape(list(shape))
         return drawn if (low, high) == (0.0, 1.0) else drawn * (high - low) + low
 

@@ -50,6 +50,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tallystick.capture.attention import AttentionWriter
 from tallystick.capture.cleaning import clean
+from tallystick.capture.conversions import empty_conversions_left_out
 from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.provenance import SOURCE
@@ -84,7 +85,7 @@ def trace(
     node it came from.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet():
+    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet(), empty_conversions_left_out():
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         with AttentionWriter():
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from eager_training import GraphRunner
 from tallystick.capture import batches
@@ -145,23 +146,54 @@ def test_an_operator_without_a_draw_is_named_with_its_line() -> None:
         draws(lambda x: x + torch.multinomial(torch.ones(5), 2).sum())  # shuffled
 
 
-def test_a_draw_that_is_repeated_in_the_backward_pass_is_refused() -> None:
-    from torch.utils.checkpoint import checkpoint
+class Dropped(nn.Module):
+    """Two layers with dropout, recomputed in the backward pass or not."""
 
-    class Checkpointed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(4, 4)
+    def __init__(self, recomputed: bool) -> None:
+        super().__init__()
+        self.recomputed = recomputed
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return checkpoint(lambda x: F.dropout(self.layer(x), 0.5), x, use_reentrant=False).sum()
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second):
+            x = checkpoint(drop, layer, x, use_reentrant=False) if self.recomputed else drop(layer, x)
+        return x.square().sum()
 
-    with pytest.raises(CaptureError, match="backward"):
-        trace_training(
-            model=Checkpointed(),
+
+def drop(layer: nn.Module, x: Tensor) -> Tensor:
+    return F.dropout(torch.tanh(layer(x)), 0.5) + 0.1 * torch.randn_like(x)
+
+
+def test_a_checkpoint_draws_the_same_numbers_again() -> None:
+    runs = []
+    for recomputed in (False, True):
+        torch.manual_seed(0)
+        trace = trace_training(
+            model=Dropped(recomputed),
             loss=lambda model, x: model(x),
             optimizer=SGD(0.1),
             data={"x": np.ones((2, 4), np.float32)},
             batch_size=2,
-            steps=1,
+            steps=5,
         )
+        drawn = {node.args for node in trace.graph.nodes if node.target is torch.ops.tallystick.philox.default}
+        sites = sorted(arguments[3] for arguments in drawn)
+        assert sites == list(range(6)), "a mask and twice half a normal number per layer"
+        runner = GraphRunner(trace)
+        runner.advance(5)
+        runs.append(runner.losses)
+    assert (runs[0] == runs[1]).all() and len(set(runs[0].tolist())) == 5
+
+
+def test_a_seed_set_in_the_loss_repeats_its_numbers() -> None:
+    """As in eager PyTorch; and the generator of the user is as it was."""
+    before = torch.get_rng_state()
+
+    def draw(x: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        first = torch.rand_like(x)
+        torch.manual_seed(3)
+        return first - torch.rand_like(x)
+
+    assert (draws(draw, elements=10) == 0).all()
+    assert (torch.get_rng_state() == before).all()
