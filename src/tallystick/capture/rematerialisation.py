@@ -105,7 +105,7 @@ class _Analysis:
         for value in self.maker:
             if self.types[value].nbytes >= self.minimum_bytes and value not in self.program.next_state:
                 gap = self._longest_gap(value)
-                if gap is not None:
+                if gap is not None and self._is_worth(value, {value: gap}):  # if all others were kept
                     gaps[value] = gap
         while True:
             worth = {value: gap for value, gap in gaps.items() if self._is_worth(value, gaps)}
