@@ -27,7 +27,7 @@ def adds_what_was_cut_apart(x: Tensor) -> Tensor:
     """The gradient of both parts is viewed in a way that only one order of memory allows."""
     heads = F.linear(x, torch.ones(4, 4)).view(2, 3, 2, 2)
     whole = torch.cat([heads[..., :1].tanh(), heads[..., 1:]], -1).permute(0, 2, 1, 3)
-    return whole @ whole.transpose(-1, -2)
+    return torch.ones(2, 2, 3, 2) @ whole.transpose(-1, -2)
 
 
 def writes_through_strides(x: Tensor) -> Tensor:
