@@ -3,63 +3,189 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tallystick.capture.batches import shuffled_order
+from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Role
-from tallystick.capture.optimizers import SGD, Adam, AdamW, Optimizer
+from tallystick.capture.muon import Muon
+from tallystick.capture.optimizer import Optimizer
+from tallystick.capture.storage import Storage
 from tallystick.capture.trace import Trace
 
 
 def train_eagerly(
-    model: nn.Module,
-    loss: Callable[..., Tensor],
-    optimizer: Optimizer,
-    data: dict[str, np.ndarray],
-    batch_size: int,
-    steps: int,
-    seed: int = 0,
+    model: nn.Module, loss: Callable[..., Any], optimizer: Optimizer, data: dict[str, np.ndarray], **options: Any
 ) -> tuple[np.ndarray, dict[str, Tensor]]:
     """Losses, shape (steps,), and the state dict afterwards; the model that was passed stays as it is."""
-    model = copy.deepcopy(model).train()
-    tensors = {name: torch.from_numpy(array) for name, array in data.items()}
-    rows = len(next(iter(data.values())))
-    order = torch.from_numpy(shuffled_order(rows, seed)).long()
-    theirs = torch_optimizer(optimizer, model)
-    schedule = torch.optim.lr_scheduler.LambdaLR(theirs, optimizer.schedule or (lambda step: 1.0))
-    losses = np.zeros(steps, np.float32)
-    for step in range(steps):
-        chosen = order[(step * batch_size + torch.arange(batch_size)) % rows]
-        theirs.zero_grad()
-        value = loss(model, **{name: tensor[chosen] for name, tensor in tensors.items()})
-        value.backward()
-        if optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), optimizer.clip_norm)
-        theirs.step()
-        schedule.step()
-        losses[step] = value.item()
-    return losses, model.state_dict()
+    run = EagerRun(model, loss, optimizer, data, **options)
+    return run.losses, run.model.state_dict()
 
 
-def torch_optimizer(ours: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of ``torch.optim`` that ours stands for, in its single-tensor form."""
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in trained if ours.decay is None or ours.decay(name, p)]
-    rest = [p for name, p in trained if ours.decay is not None and not ours.decay(name, p)]
-    groups = [{"params": decayed, "weight_decay": ours.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    if isinstance(ours, SGD):
-        return torch.optim.SGD(
-            groups, ours.lr, ours.momentum, ours.dampening, nesterov=ours.nesterov, foreach=False, fused=False
+class EagerRun:
+    """A training run with the arguments of ``capture_training``, written out as a user of PyTorch would.
+
+    ``model`` is trained, ``average`` the ``AveragedModel`` of it (or None), ``records`` the losses and metrics.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[..., Any],
+        optimizer: Optimizer,
+        data: dict[str, np.ndarray],
+        batch_size: int,
+        steps: int,
+        seed: int = 0,
+        accumulate: int = 1,
+        ema: float | EMA | None = None,
+        storage: Storage | None = None,
+        metrics: Sequence[str] = (),
+    ) -> None:
+        self.model = copy.deepcopy(model).train()
+        self.storage = storage or Storage()
+        self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        # Where updates are added: to the parameters, or to copies that the parameters are rounded from.
+        self.masters = (
+            {name: nn.Parameter(p.detach().clone()) for name, p in self.trained.items()}
+            if self.storage.master
+            else self.trained
         )
-    assert isinstance(ours, Adam)
-    theirs = torch.optim.AdamW if isinstance(ours, AdamW) else torch.optim.Adam
-    return theirs(groups, ours.lr, ours.betas, ours.eps, amsgrad=ours.amsgrad, foreach=False, fused=False)
+        for p in self.model.parameters():
+            if not p.requires_grad:
+                p.data = as_stored(p.data, self.storage.frozen)
+        self.store()
+        self.optimizers = torch_optimizers(optimizer, self.masters)
+        self.clip_norm, self.clip_value = optimizer.clip_norm, optimizer.clip_value
+        self.average = None if ema is None else averaged_model(self.model, EMA.of(ema))
+        self.records = {name: np.zeros(steps, np.float32) for name in ("loss", *metrics)}
+        tensors = {name: torch.from_numpy(array) for name, array in data.items()}
+        rows = len(next(iter(data.values())))
+        order = torch.from_numpy(shuffled_order(rows, seed)).long()
+        for step in range(steps):
+            chosen = order[(step * batch_size + torch.arange(batch_size)) % rows]
+            returned = loss(self.model, **{name: tensor[chosen] for name, tensor in tensors.items()})
+            value, found = returned if isinstance(returned, tuple) else (returned, {})
+            (value / accumulate).backward()
+            for name, number in {"loss": value, **found}.items():
+                self.records[name][step] = number.item()
+            if (step + 1) % accumulate == 0:
+                self.update()
+
+    @property
+    def losses(self) -> np.ndarray:
+        return self.records["loss"]
+
+    def update(self) -> None:
+        if self.masters is not self.trained:
+            for name, p in self.trained.items():
+                self.masters[name].grad, p.grad = p.grad, None
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.masters.values(), self.clip_norm)
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.masters.values(), self.clip_value)
+        for optimizer, schedule in self.optimizers:
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        self.store()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def store(self) -> None:
+        """Round what is stored narrow."""
+        with torch.no_grad():
+            for name, p in self.trained.items():
+                p.copy_(as_stored(self.masters[name], self.storage.trained))
+        for optimizer, _ in getattr(self, "optimizers", ()):
+            for slots in optimizer.state.values():
+                for tensor in slots.values():
+                    if tensor is not None and tensor.dim():
+                        tensor.copy_(as_stored(tensor, self.storage.moments))
+
+
+def as_stored(x: Tensor, kind: str | None) -> Tensor:
+    """The float32 values that are left of a tensor that is stored narrow."""
+    if kind == "int8" and x.dim() > 1:
+        scale = x.abs().amax(tuple(range(1, x.dim())), keepdim=True) / 127
+        return (x / scale).round() * scale
+    return x.to({"bf16": torch.bfloat16, "f16": torch.float16}.get(kind or "", torch.float32)).float()
+
+
+def averaged_model(model: nn.Module, ema: EMA | None) -> AveragedModel:
+    assert ema is not None
+    if not ema.warmup:
+        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema.decay))
+
+    def warmed_up(average: Tensor, p: Tensor, updates: Tensor | int) -> Tensor:
+        return average.lerp(p, 1.0 - min(ema.decay, (1 + int(updates)) / (10 + int(updates))))
+
+    return AveragedModel(model, avg_fn=warmed_up)
+
+
+def torch_optimizers(
+    ours: Optimizer, parameters: dict[str, nn.Parameter]
+) -> list[tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]]:
+    """The optimizers of ``torch.optim`` that ours stands for, in their single-tensor form, with their schedules."""
+    if isinstance(ours, Muon):
+        matrices = {n: p for n, p in parameters.items() if (ours.matrices(n, p) if ours.matrices else p.ndim == 2)}
+        rest = {name: p for name, p in parameters.items() if name not in matrices}
+        return [scheduled(MuonInFloat32, ours, matrices), *torch_optimizers(ours.rest, rest)]
+    return [scheduled(getattr(torch.optim, ours.name, Lion), ours, parameters)]
+
+
+def scheduled(
+    kind: Callable[..., torch.optim.Optimizer], ours: Optimizer, parameters: dict[str, nn.Parameter]
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """One optimizer with a group per parameter."""
+    options = {field.name: getattr(ours, field.name) for field in dataclasses.fields(ours)}
+    names = inspect.signature(kind).parameters
+    options = {name: value for name, value in options.items() if name in names}
+    options.update({name: False for name in ("foreach", "fused") if name in names})
+    groups = [
+        {
+            "params": [p],
+            "lr": ours.lr * (1.0 if ours.lr_scale is None else ours.lr_scale(name, p)),
+            "weight_decay": options["weight_decay"] * (1.0 if ours.decay is None else ours.decay(name, p)),
+        }
+        for name, p in parameters.items()
+    ]
+    theirs = kind(groups, **options)
+    return theirs, torch.optim.lr_scheduler.LambdaLR(theirs, ours.schedule or (lambda step: 1.0))
+
+
+class MuonInFloat32(torch.optim.Muon):
+    """``torch.optim.Muon`` without its rounding to bfloat16."""
+
+    def step(self, closure: Any = None) -> None:
+        with mock.patch.object(Tensor, "bfloat16", Tensor.clone):
+            super().step(closure)
+
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of Chen et al., "Symbolic Discovery of Optimization Algorithms"."""
+
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float], weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                momentum = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
+                direction = (momentum * beta1 + p.grad * (1 - beta1)).sign()
+                momentum.mul_(beta2).add_(p.grad, alpha=1 - beta2)
+                p.sub_(group["lr"] * (direction + group["weight_decay"] * p))
 
 
 class _Dense(torch.fx.Interpreter):
