@@ -18,7 +18,7 @@ class Packed(NamedTuple):
     """Documents cut into windows. Shapes: (windows, length), int64.
 
     ``tokens``     the documents one after the other, then padding
-    ``segments``   which document of its window a token belongs to, counted from 0; -1 for padding
+    ``segments``   which document of its window a token belongs to, counted from 0 without empty ones; -1 for padding
     ``positions``  the token's place in its document, counted from where the document or the window begins
     """
 
@@ -87,11 +87,11 @@ def pack(tokens: Tensor, lengths: Tensor, length: int, padding: int = 0) -> Pack
     starts = lengths.long().cumsum(0) - lengths.long()
     # Empty documents at the end start past the last token: they are counted at a place of their own.
     begun = torch.zeros(total + 1, dtype=torch.int64).scatter_add(0, starts, torch.ones_like(starts))
-    document = begun.cumsum(0)[:total] - 1
-    stream = place.clamp(max=total - 1)
-    document, inside = document[stream], place < total
+    stream, inside = place.clamp(max=total - 1), place < total
+    document = (begun.cumsum(0) - 1)[stream]
+    filled = (begun > 0).cumsum(0)[stream]
     window_start = place - place % length
-    segments = document - document[window_start]
+    segments = filled - filled[window_start]
     positions = place - torch.maximum(starts[document], window_start)
     packed = (torch.where(inside, tokens.long()[stream], padding), torch.where(inside, segments, -1))
     return Packed(*(x.reshape(windows, length) for x in (*packed, torch.where(inside, positions, 0))))
