@@ -32,6 +32,9 @@ from tallystick.engine.words import I1
 from tallystick.spec.tensors import DType
 
 MOST = {16: 8, 8: 4, 4: 4}  # by lanes: the few that are few enough
+BUSY = 4  # chains that do not wait for each other; fewer of them leave the multipliers idle
+ABREAST = 2  # squares turned at once where there are fewer,
+NEAR = 1024  # and bytes between their rows: lines farther apart would drive each other out of the cache
 TASK_BYTES = 1 << 16  # of the streaming operand that are worth a task
 MOST_TASKS = 64  # in all batches together, if one has no more than a task
 NS_PER_BYTE = 0.06
@@ -49,9 +52,11 @@ class Stream:
     count: int  # of the few
 
     def vectors(self, lanes: int) -> int:
-        """Vectors in a strip: across, as many outputs as a square has; along, as many as registers can count."""
+        """Vectors in a strip: across, as many as keep the multipliers busy; along, as many as registers can count."""
         if self.over == "steps":
-            return 1
+            pitch = abs(self.many.address.panel.stride) * self.many.dtype.size
+            abreast = ABREAST if self.count < BUSY and pitch <= NEAR else 1
+            return min(abreast, -(-self.outputs // lanes))
         accumulators = 24 if lanes == 16 else 8
         return max(1, min(accumulators // self.count, 8, -(-self.outputs // lanes)))
 

@@ -7,12 +7,12 @@ from llvmlite import ir
 from tallystick.engine import arithmetic
 from tallystick.engine.emit import Emitter, iota
 from tallystick.engine.gemm_control import advance, i64, masked_load, prefetch, reserve, smaller, splat, zeros
-from tallystick.engine.gemm_pack import transposed
+from tallystick.engine.gemm_pack import transposed, turned_fours
 from tallystick.engine.kernel_function import POINTER
 from tallystick.engine.loops import Loop
 from tallystick.engine.storage import MEMORY_TYPE, widen
 from tallystick.engine.target import Target
-from tallystick.engine.words import F32, I1, I32, I64, splat_constant, vector
+from tallystick.engine.words import F32, I1, I32, I64, lane_numbers, splat_constant, vector
 from tallystick.spec.tensors import DType
 
 STRIP = ir.FunctionType(ir.VoidType(), [I64, POINTER, I64, I64, POINTER, *[I64] * 4, POINTER, I1])
@@ -28,7 +28,7 @@ ptr totals, i1 fresh)``
 
 LINE = 64  # bytes
 AHEAD_STEPS = 12  # along: memory is asked for so many steps before it is needed
-AHEAD_BYTES = 768  # across: so many bytes before
+AHEAD_BYTES = 1536  # across: so many bytes before
 
 
 class Strip:
@@ -80,20 +80,40 @@ class Strip:
 
     # ACROSS
     def across(self) -> None:
-        """Neighbours in memory are steps: squares are turned. One vector of outputs."""
+        """Neighbours in memory are steps: squares are turned, one for every vector of outputs."""
         builder, lanes = self.builder, self.lanes
+        columns = reserve(builder, ir.ArrayType(F32, self.vectors * lanes * lanes), align=64)
         last = builder.sub(self.open, i64(1))  # outputs past it are the last one again, for which nobody asks
-        rows = [builder.mul(smaller(builder, i64(row), last), self.pitch) for row in range(lanes)]
+        rows = [builder.mul(smaller(builder, i64(row), last), self.pitch) for row in range(self.vectors * lanes)]
         places = [advance(builder, self.many, row, self.element) for row in rows]
         whole = builder.and_(self.steps, i64(-lanes))
         loop = Loop(builder, i64(0), whole, lanes, carried=self._zeros())
-        square = [self._load(advance(builder, place, loop.index, self.element), None) for place in places]
         self._announce(places, loop.index)
         values = list(loop.carried)
-        for number, column in enumerate(transposed(builder, square)):
-            values = self._multiplied(builder.add(loop.index, i64(number)), [column], values)
+        for group in range(0, lanes, 4):
+            at = builder.add(loop.index, i64(group))
+            quads = [self._turned_quads(places[first : first + lanes], at) for first in range(0, len(places), lanes)]
+            for number, words in enumerate(zip(*quads, strict=True)):
+                values = self._multiplied(builder.add(at, i64(number)), list(words), values)
         values = loop.close(values)
-        self._finish(self._rest(places, whole, values))
+        self._finish(self._rest(places, columns, whole, values))
+        builder.ret_void()
+
+    def _turned_quads(self, places: list[ir.Value], at: ir.Value) -> list[ir.Value]:
+        """Four columns of a square: vectors are put together from four words each, which loading does on its way, so
+        that only the squares of four are left to turn.
+        """
+        builder, apart = self.builder, self.lanes // 4
+        rows: list[ir.Value] = []
+        for row in range(4):
+            mine = [advance(builder, place, at, self.element) for place in places[row::4]]
+            parts = [builder.load(place, align=self.dtype.size, typ=vector(self.element, 4)) for place in mine]
+            while len(parts) > 1:
+                both = lane_numbers(tuple(range(2 * parts[0].type.count)))
+                parts = [builder.shuffle_vector(a, b, both) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            rows.append(self._widened(parts[0]))
+        assert len(places) == 4 * apart, "a square has as many rows as columns"
+        return turned_fours(builder, rows)
 
     def _announce(self, places: list[ir.Value], at: ir.Value) -> None:
         """Ask for the square so many bytes on, or as many into the next strip."""
@@ -105,21 +125,27 @@ class Strip:
         for place in places:
             prefetch(builder, advance(builder, place, offset, self.element))
 
-    def _rest(self, places: list[ir.Value], whole: ir.Value, values: list[ir.Value]) -> list[ir.Value]:
+    def _rest(
+        self, places: list[ir.Value], columns: ir.Value, whole: ir.Value, values: list[ir.Value]
+    ) -> list[ir.Value]:
         """The steps that fill no square: it is turned in memory, and its columns are taken one by one."""
-        builder, lanes = self.builder, self.lanes
-        columns = reserve(builder, ir.ArrayType(F32, lanes * lanes), align=64)
+        builder, lanes, width = self.builder, self.lanes, self.vectors * self.lanes
         rest = builder.sub(self.steps, whole)
         before = builder.block
         with builder.if_then(builder.icmp_signed("!=", rest, i64(0))):
             mask = self._mask(rest)
-            square = [self._load(advance(builder, place, whole, self.element), mask) for place in places]
-            for number, column in enumerate(transposed(builder, square)):
-                builder.store(column, advance(builder, columns, i64(number * lanes)), align=4 * lanes)
+            for first in range(0, width, lanes):
+                mine = [advance(builder, place, whole, self.element) for place in places[first : first + lanes]]
+                for number, column in enumerate(transposed(builder, [self._load(place, mask) for place in mine])):
+                    place = advance(builder, columns, i64(number * width + first))
+                    builder.store(column, place, align=4 * lanes)
             loop = Loop(builder, i64(0), rest, carried=values)
-            place = advance(builder, columns, builder.mul(loop.index, i64(lanes)))
-            column = builder.load(place, align=4 * lanes, typ=self.float_vector)
-            after = loop.close(self._multiplied(builder.add(whole, loop.index), [column], loop.carried))
+            row = advance(builder, columns, builder.mul(loop.index, i64(width)))
+            words = [
+                builder.load(advance(builder, row, i64(first)), align=4 * lanes, typ=self.float_vector)
+                for first in range(0, width, lanes)
+            ]
+            after = loop.close(self._multiplied(builder.add(whole, loop.index), words, loop.carried))
             inside = builder.block
         merged: list[ir.Value] = []
         for old, new in zip(values, after, strict=True):
@@ -144,6 +170,9 @@ class Strip:
             raw = self.builder.load(place, align=self.dtype.size, typ=self.raw_vector)
         else:
             raw = masked_load(self.builder, place, mask, zeros(self.raw_vector))
+        return self._widened(raw)
+
+    def _widened(self, raw: ir.Value) -> ir.Value:
         return raw if self.dtype == DType.F32 else self.emitter.as_float(widen(self.emitter, self.dtype, raw))
 
     def _multiplied(self, step: ir.Value, words: list[ir.Value], values: list[ir.Value]) -> list[ir.Value]:
@@ -195,5 +224,4 @@ def strip_function(
         strip.along()
     else:
         strip.across()
-        strip.builder.ret_void()
     return function

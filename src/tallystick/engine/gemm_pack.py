@@ -214,22 +214,8 @@ def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     def shuffle(a: ir.Value, b: ir.Value, picks: list[int]) -> ir.Value:
         return builder.shuffle_vector(a, b, lane_numbers(tuple(picks)))
 
-    def per_quarter(picks: list[int]) -> list[int]:
-        """A pattern over the words of one quarter of a (0..3) and of b (4..7), for every quarter."""
-        return [quarter + (pick if pick < 4 else lanes + pick - 4) for quarter in range(0, lanes, 4) for pick in picks]
-
     for base in range(0, lanes, 4):
-        a, b, c, d = rows[base : base + 4]
-        low, high = per_quarter([0, 4, 1, 5]), per_quarter([2, 6, 3, 7])
-        ab, cd = shuffle(a, b, low), shuffle(c, d, low)
-        ab_high, cd_high = shuffle(a, b, high), shuffle(c, d, high)
-        first, second = per_quarter([0, 1, 4, 5]), per_quarter([2, 3, 6, 7])
-        rows[base : base + 4] = [
-            shuffle(ab, cd, first),
-            shuffle(ab, cd, second),
-            shuffle(ab_high, cd_high, first),
-            shuffle(ab_high, cd_high, second),
-        ]
+        rows[base : base + 4] = turned_fours(builder, rows[base : base + 4])
     quarters = lanes // 4
     result: list[ir.Value] = [rows[0]] * lanes
     for word in range(4):
@@ -237,6 +223,27 @@ def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
         for quarter, moved in enumerate(_transposed_quarters(shuffle, column)):
             result[4 * quarter + word] = moved
     return result
+
+
+def turned_fours(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """Four vectors with the 4x4 squares in their 128-bit quarters transposed."""
+    lanes = rows[0].type.count
+
+    def shuffle(a: ir.Value, b: ir.Value, picks: list[int]) -> ir.Value:
+        """A pattern over the words of one quarter of a (0..3) and of b (4..7), for every quarter."""
+        words = [quarter + (pick if pick < 4 else lanes + pick - 4) for quarter in range(0, lanes, 4) for pick in picks]
+        return builder.shuffle_vector(a, b, lane_numbers(tuple(words)))
+
+    low, high, first, second = [0, 4, 1, 5], [2, 6, 3, 7], [0, 1, 4, 5], [2, 3, 6, 7]
+    a, b, c, d = rows
+    ab, cd = shuffle(a, b, low), shuffle(c, d, low)
+    ab_high, cd_high = shuffle(a, b, high), shuffle(c, d, high)
+    return [
+        shuffle(ab, cd, first),
+        shuffle(ab, cd, second),
+        shuffle(ab_high, cd_high, first),
+        shuffle(ab_high, cd_high, second),
+    ]
 
 
 def _transposed_quarters(
