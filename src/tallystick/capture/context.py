@@ -20,12 +20,14 @@ from tallystick.capture.points import Point, dim_forms
 from tallystick.capture.rounding import round_bfloat16, round_float16
 from tallystick.capture.views import TensorView, whole
 from tallystick.ir.builder import CodeBuilder, Register, float_word
+from tallystick.spec.limits import COMPUTED
 from tallystick.spec.tensors import DType
 
 MapFunction = Callable[..., Register]
 Words = tuple[Register, ...]
 
 CONTRACTION_BLOCK = 512
+NOWHERE = 0x80000000  # as an index: drops the word
 COLUMN_ORDER = (1, 512)  # lanes, block
 ROW_ORDER = (16, 2048)
 
@@ -252,6 +254,8 @@ class Lowering:
         scalars = self.graph.scalars
         target = Node(-1, Map(0), dtype, tuple(shape))
         address = self.graph.linear(target, [scalars.as_affine(index, axes) for index in indices], axes)
+        if len(address.computed) > COMPUTED:
+            address = scalars.as_affine(self._one_number(point, shape, indices), axes)
         base_node, fill = None, base if isinstance(base, int) else 0
         if isinstance(base, TensorView):
             stored = base.materialised()
@@ -268,6 +272,14 @@ class Lowering:
         result_dims = single_axes(shape)
         node = self.graph.add(kind, dtype, [extent for dim in result_dims for extent in dim])
         return whole(self.graph, node, result_dims)
+
+    def _one_number(self, point: Point, shape: Sequence[int], indices: Sequence[Register]) -> Register:
+        """The row-major number of an element, computed; where an index lies outside, one that no tensor has."""
+        number, inside = point.word(0), point.word(1)
+        for extent, index in zip(shape, indices, strict=True):
+            number = point.iadd(point.imul(number, point.word(extent)), index)
+            inside = point.and_(inside, point.ult(index, point.word(extent)))
+        return point.select(inside, number, point.word(NOWHERE))
 
     def bounded(self, view: TensorView, bounds: Sequence[Bound], fill: int) -> TensorView:
         """The view where every bound (a form over its loop axes) is open, ``fill`` elsewhere."""

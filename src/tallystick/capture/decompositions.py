@@ -14,8 +14,14 @@ import torch
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._ops import OpOverload
 
+from tallystick.capture.activations import ACTIVATIONS
+from tallystick.capture.distances import DISTANCES
 from tallystick.capture.normal_forms import NORMAL_FORMS, batch_norm
+from tallystick.capture.order_statistics import ORDER_STATISTICS
+from tallystick.capture.pools import POOLS
+from tallystick.capture.resampling_by_matrices import RESAMPLING
 from tallystick.capture.routing import ROUTING, grouped_mm
+from tallystick.capture.selections import SELECTIONS
 from tallystick.capture.strides import STRIDES
 
 aten = torch.ops.aten
@@ -25,10 +31,9 @@ _WRITTEN_OUT = [
     aten._log_softmax,
     aten._safe_softmax,
     aten._softmax,
-    aten.acosh,
-    aten.asinh,
-    aten.atanh,
+    aten.addmv,
     aten.celu,
+    aten.dist,
     aten.dot,
     aten.elu,
     aten.gelu,
@@ -67,9 +72,13 @@ UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten._grouped_mm.default: grouped_mm,
 }
 
+_OURS = (
+    ACTIVATIONS, DISTANCES, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+)  # fmt: skip
+
 CORE: dict[OpOverload, Callable] = {
     operator: function
-    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), NORMAL_FORMS, ROUTING, STRIDES)
+    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), *_OURS)
     for operator, function in table.items()
     if isinstance(operator, OpOverload)
 }

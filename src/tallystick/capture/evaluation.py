@@ -10,6 +10,7 @@ from tallystick.capture.axes import Axes
 from tallystick.capture.graph import Flat, Fold, FoldSpec, Node, Scatter, TensorGraph
 from tallystick.capture.inlining import Inliner, NotFusable, digit_forms, split_forms
 from tallystick.spec.instructions import Instruction, Op
+from tallystick.spec.limits import COMPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,12 @@ def evaluate_scatter(graph: TensorGraph, node: Node, inlined: Collection[int]) -
     word = inliner.written(kind.word)
     address = kind.address
     axes = len(kind.extents)
+    terms = [(stride, inliner.written(scalar)) for stride, scalar in address.computed]
     plain = address._replace(computed=())
-    for stride, scalar in address.computed:
-        plain = plain.plus(graph.scalars.as_affine(inliner.written(scalar), axes).scaled(stride))
+    for stride, scalar in terms:
+        plain = plain.plus(graph.scalars.as_affine(scalar, axes).scaled(stride))
+    if len(plain.computed) > COMPUTED:  # written out they are more than an address can have: leave each whole
+        plain = address._replace(computed=tuple(terms))
     loads = set(inliner.loads)
     if kind.base is not None:
         base = graph.nodes[kind.base]

@@ -23,7 +23,6 @@ from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
 
-TOP = 16  # elements that topk takes one by one
 MEAN = 1  # of the ``reduction`` argument of losses
 Sizes = Sequence[int]
 
@@ -215,69 +214,13 @@ def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accum
     return torch.where(masks[0].reshape(shape), values.reshape([1] * x.dim()), x)
 
 
-def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The largest elements and where they are, one maximum after the other; the first of equals, NaN above all."""
-    if not largest or k > TOP or x.dim() == 0:
-        return NotImplemented
-    dim = dim % x.dim()
-    place = torch.arange(x.shape[dim]).view([-1 if d == dim else 1 for d in range(x.dim())])
-    taken = torch.zeros(x.shape, dtype=torch.bool)
-    places: list[Tensor] = []
-    for _ in range(k):
-        rest, at = aten.max.dim(torch.where(taken, -math.inf, x), dim, True)
-        # Where only -inf is left, what was taken must not be taken again.
-        _, free = aten.max.dim(torch.where(taken, 0.0, 1.0), dim, True)
-        at = torch.where(rest == -math.inf, free, at)
-        taken = taken | (place == at)
-        places.append(at)
-    indices = torch.cat(places, dim)
-    return x.gather(dim, indices), indices
-
-
-# POOLS
-def adaptive_avg_pool2d(x: Tensor, size: Sizes) -> Tensor:
-    """Windows of equal size where that divides; else a masked mean along one axis after the other."""
-    if all(x.shape[d - 2] % n == 0 for d, n in enumerate(size)):
-        window = [x.shape[-2] // size[0], x.shape[-1] // size[1]]
-        return aten.avg_pool2d.default(x, window, window)
-    for d in (0, 1):
-        inside, length = adaptive_windows(x.shape[d - 2], size[d])
-        # (..., 1, n) against (size, n), the pooled axis last.
-        moved = x.transpose(d - 2, -1).unsqueeze(-2)
-        x = (torch.where(inside, moved, 0.0).sum(-1) / length).transpose(d - 2, -1)
-    return x
-
-
-def adaptive_avg_pool2d_backward(grad: Tensor, x: Tensor) -> Tensor:
-    """Every element takes its share from the windows it lies in."""
-    if all(x.shape[-d] % grad.shape[-d] == 0 for d in (1, 2)):
-        window = [x.shape[-2] // grad.shape[-2], x.shape[-1] // grad.shape[-1]]
-        return aten.avg_pool2d_backward.default(grad, x, window, window, [0, 0], False, True, None)
-    for d in (1, 0):
-        inside, length = adaptive_windows(x.shape[d - 2], grad.shape[d - 2])
-        shares = (grad.transpose(d - 2, -1) / length).unsqueeze(-2)
-        grad = torch.where(inside.t(), shares, 0.0).sum(-1).transpose(d - 2, -1)
-    return grad
-
-
-def adaptive_windows(extent: int, windows: int) -> tuple[Tensor, Tensor]:
-    """Which elements each window holds, (windows, extent) bool, and how many, (windows,) float."""
-    window = torch.arange(windows)
-    start = (window * extent).div(windows, rounding_mode="floor")
-    end = (window * extent + extent + windows - 1).div(windows, rounding_mode="floor")
-    place = torch.arange(extent)
-    inside = (place >= start.unsqueeze(1)) & (place < end.unsqueeze(1))
-    return inside, (end - start).to(torch.float32)
-
-
+# SOURCES
 def zeros(shape: Sizes, *_: Any, dtype: torch.dtype | None = None, **__: Any) -> Tensor:
     """Memory that nobody has written yet: zero, so that every run is the same."""
     return torch.zeros(list(shape), dtype=dtype)
 
 
 NORMAL_FORMS: dict[OpOverload, Callable] = {
-    aten._adaptive_avg_pool2d.default: adaptive_avg_pool2d,
-    aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
     aten._weight_norm_interface.default: weight_norm,
     aten._weight_norm_interface_backward.default: weight_norm_backward,
     aten.diagonal_backward.default: diagonal_backward,
@@ -295,7 +238,6 @@ NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten.slice_backward.default: slice_backward,
     aten.split_with_sizes.default: split_with_sizes,
     aten.std.correction: std,
-    aten.topk.default: topk,
     aten.upsample_bilinear2d_backward.default: upsample_bilinear2d_backward,
     aten.upsample_nearest2d.default: upsample_nearest2d,
     aten.upsample_nearest2d_backward.default: upsample_nearest2d_backward,

@@ -1,6 +1,7 @@
 """Up- and downsampling of planes, written out: gathers forwards, sums backwards.
 
-Shapes: x (N, C, H, W), y (N, C, OH, OW). Places are computed while capturing, in binary32 as PyTorch does.
+Shapes: x (N, C, H, W), y (N, C, OH, OW). Places are computed while capturing, in binary32 as PyTorch does. What takes
+several elements along each axis is a product with a matrix of weights per axis: ``resampling_by_matrices.py``.
 """
 
 from __future__ import annotations

@@ -74,7 +74,27 @@ def cos(ctx: Lowering, x: TensorView) -> TensorView:
 
 @lowers(aten.tan.default)
 def tan(ctx: Lowering, x: TensorView) -> TensorView:
-    return pointwise(ctx, lambda b, x: b.fdiv(elementary.sin(b, x), elementary.cos(b, x)), x)
+    return pointwise(ctx, elementary.tan, x)
+
+
+@lowers(aten.asin.default)
+def asin(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.asin, x)
+
+
+@lowers(aten.acos.default)
+def acos(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.acos, x)
+
+
+@lowers(aten.atan.default)
+def atan(ctx: Lowering, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.atan, x)
+
+
+@lowers(aten.atan2.default)
+def atan2(ctx: Lowering, y: TensorView, x: TensorView) -> TensorView:
+    return pointwise(ctx, elementary.atan2, y, x)
 
 
 @lowers(aten.tanh.default)
@@ -94,29 +114,12 @@ def erf(ctx: Lowering, x: TensorView) -> TensorView:
 
 @lowers(aten.sinh.default)
 def sinh(ctx: Lowering, x: TensorView) -> TensorView:
-    """From expm1, which keeps the digits of a small x; halves are taken before the product can overflow."""
-
-    def element(b: Point, x: Register) -> Register:
-        size, half = b.fabs(x), b.float(0.5)
-        grown = elementary.expm1(b, size)
-        small = b.fmul(half, b.fadd(grown, b.fdiv(grown, b.fadd(grown, b.float(1.0)))))
-        root = elementary.exp(b, b.fmul(half, size))
-        value = b.select(b.flt(size, b.float(80.0)), small, b.fmul(b.fmul(half, root), root))
-        return b.select(b.feq(x, x), b.or_(value, b.and_(x, b.word(0x80000000))), x)
-
-    return pointwise(ctx, element, x)
+    return pointwise(ctx, elementary.sinh, x)
 
 
 @lowers(aten.cosh.default)
 def cosh(ctx: Lowering, x: TensorView) -> TensorView:
-    def element(b: Point, x: Register) -> Register:
-        size, half = b.fabs(x), b.float(0.5)
-        grown = elementary.exp(b, size)
-        small = b.fmul(half, b.fadd(grown, b.fdiv(b.float(1.0), grown)))
-        root = elementary.exp(b, b.fmul(half, size))
-        return b.select(b.flt(size, b.float(80.0)), small, b.fmul(b.fmul(half, root), root))
-
-    return pointwise(ctx, element, x)
+    return pointwise(ctx, elementary.cosh, x)
 
 
 # POWERS

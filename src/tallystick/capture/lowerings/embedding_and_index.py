@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from tallystick.capture.broadcast import broadcast_shape
-from tallystick.capture.context import Lowering
+from tallystick.capture.context import NOWHERE, Lowering
 from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
 from tallystick.capture.views import TensorView
@@ -22,7 +22,6 @@ from tallystick.spec.tensors import DType
 aten = torch.ops.aten
 Merge = Callable[[CodeBuilder, Register, Register], Register]
 
-NOWHERE = 0x80000000  # as an index: drops the word
 FLOATS = frozenset({DType.F32, DType.BF16, DType.F16})
 
 
@@ -44,6 +43,8 @@ def embedding(
 @lowers(aten.index_select.default)
 def index_select(ctx: Lowering, x: TensorView, dim: int, index: TensorView) -> TensorView:
     """Slices of a dimension, by number. Shapes: x (..., n, ...), index (m,) -> (..., m, ...)."""
+    if x.rank == 0:
+        return x
     dim = x.dim(dim)
     shape = [*x.shape[:dim], index.elements, *x.shape[dim + 1 :]]
     chosen = index.reshape([-1 if d == dim else 1 for d in range(x.rank)]).expand(shape)
@@ -88,29 +89,14 @@ def scatter_add(ctx: Lowering, x: TensorView, dim: int, index: TensorView, sourc
     return scattered(ctx, x, dim, index, source, addition(x.dtype))
 
 
-@lowers(aten.scatter_reduce.two)
-def scatter_reduce(
-    ctx: Lowering,
-    x: TensorView,
-    dim: int,
-    index: TensorView,
-    source: TensorView,
-    reduce: str,
-    *,
-    include_self: bool = True,
-) -> TensorView:
-    if reduce != "sum" or not include_self:
-        raise CaptureError(f"{ctx.line}: scatter_reduce can only add to what is there (reduce='sum')")
-    return scattered(ctx, x, dim, index, source, addition(x.dtype))
-
-
 @lowers(aten.index_add.default)
 def index_add(
     ctx: Lowering, x: TensorView, dim: int, index: TensorView, source: TensorView, *, alpha: float = 1
 ) -> TensorView:
     """Slices added to slices of a dimension. Shapes: x (..., n, ...), index (m,), source (..., m, ...)."""
     if x.rank == 0:
-        return ctx.map(x.dtype, lambda b, x, s: addition(x.dtype)(b, x, scaled(b, s, x.dtype, alpha)), x, source)
+        dtype = x.dtype
+        return ctx.map(dtype, lambda b, x, s: addition(dtype)(b, x, scaled(b, s, dtype, alpha)), x, source.reshape([]))
     dim = x.dim(dim)
     wide = index.reshape([-1 if d == dim else 1 for d in range(x.rank)]).expand(source.shape)
     if alpha != 1:

@@ -1,4 +1,4 @@
-"""Weights stored narrow: integers with scales, and rounding at random; see ``tallystick.capture.narrowing``."""
+"""Rounding at random; see ``tallystick.capture.narrowing``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ from tallystick.capture.rounding import CANONICAL_NAN
 from tallystick.capture.views import TensorView
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
-
-
-@lowers(torch.ops.tallystick.dequantize.default)
-def dequantize(ctx: Lowering, x: TensorView, scale: TensorView, copy: int) -> TensorView:
-    return ctx.map(DType.F32, lambda b, x, scale: b.fmul(b.i2f(x), scale), x, scale)
 
 
 @lowers(torch.ops.tallystick.round_stochastic.default)

@@ -103,7 +103,7 @@ def diagonal(ctx: Lowering, x: TensorView, offset: int = 0, dim1: int = 0, dim2:
 
 @lowers(aten.unfold.default)
 def unfold(ctx: Lowering, x: TensorView, dim: int, size: int, step: int) -> TensorView:
-    return x.windows(dim, size, step)
+    return x.windows(dim, size, step) if x.rank else x.reshape([size])
 
 
 @lowers(aten.as_strided.default)
