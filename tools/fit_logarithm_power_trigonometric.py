@@ -1,4 +1,6 @@
-"""Derive the polynomials of log, pow, sin and cos: python tools/fit_logarithm_power_trigonometric.py
+"""Derive the polynomials of log, pow, sin, cos, tan, atan, asin and sinh:
+
+    python tools/fit_logarithm_power_trigonometric.py
 
 Prints the constants as they stand in ``src/tallystick/ir/elementary/``. Every polynomial is nearly minimax for the
 error it causes in the function's result, by least squares whose weights move towards the largest errors (Lawson).
@@ -74,6 +76,29 @@ def cosine_tail(s: Array) -> Array:
     return series(s, [1 / 24, -1 / 720, 1 / 40320, -1 / 3628800], 0.02, lambda w: (np.cos(w**0.5) - 1 + w / 2) / w**2)
 
 
+def tangent_tail(s: Array) -> Array:
+    """(tan(r) - r) / r^3 for s = r^2"""
+    terms = [1 / 3, 2 / 15, 17 / 315, 62 / 2835, 1382 / 155925]
+    return series(s, terms, 0.005, lambda w: (np.tan(w**0.5) - w**0.5) / w**1.5)
+
+
+def arctangent_tail(s: Array) -> Array:
+    """(atan(t) - t) / t^3 for s = t^2"""
+    terms = [(-1) ** (k + 1) / (2 * k + 3) for k in range(8)]
+    return series(s, terms, 0.005, lambda w: (np.arctan(w**0.5) - w**0.5) / w**1.5)
+
+
+def arcsine_tail(s: Array) -> Array:
+    """(asin(t) - t) / t^3 for s = t^2"""
+    terms = [1 / 6, 3 / 40, 15 / 336, 105 / 3456, 945 / 42240, 10395 / 599040]
+    return series(s, terms, 0.005, lambda w: (np.arcsin(w**0.5) - w**0.5) / w**1.5)
+
+
+def hyperbolic_sine_tail(s: Array) -> Array:
+    """(sinh(x) - x) / x^3 for s = x^2"""
+    return series(s, [1 / 6, 1 / 120, 1 / 5040, 1 / 362880], 0.02, lambda w: (np.sinh(w**0.5) - w**0.5) / w**1.5)
+
+
 if __name__ == "__main__":
     eighth = (np.pi / 4) ** 2 * 1.0001
     print("LOG")
@@ -84,3 +109,11 @@ if __name__ == "__main__":
     fit(sine_tail, 0.0, eighth, 3, lambda s: s)
     print("COS")
     fit(cosine_tail, 0.0, eighth, 3, lambda s: s**2)
+    print("TAN")
+    fit(tangent_tail, 0.0, eighth, 7, lambda s: s)
+    print("ATAN")
+    fit(arctangent_tail, 0.0, 1.0, 9, lambda s: s)
+    print("ASIN")
+    fit(arcsine_tail, 0.0, 0.25, 5, lambda s: s)
+    print("SINH")
+    fit(hyperbolic_sine_tail, 0.0, 1.0, 3, lambda s: s)

@@ -93,7 +93,14 @@ _ALL = (
     _one("erf", special.erf, monotone=True, joints=(0.85, 3.8325067)),
     _one("sin", np.sin, joints=_TURNS, huge=2.0**24),
     _one("cos", np.cos, joints=_TURNS, huge=2.0**24),
+    _one("tan", np.tan, joints=_TURNS, huge=2.0**24),
+    _one("asin", np.arcsin, joints=(2.0**-12, 0.5, 1.0)),
+    _one("acos", np.arccos, joints=(2.0**-12, 0.5, 1.0)),
+    _one("atan", np.arctan, joints=(2.0**-12, 1.0, 2.0**60)),
+    _one("sinh", np.sinh, joints=(1.0, 1.0397208, 89.415985)),
+    _one("cosh", np.cosh, joints=(0.34657359, 1.0397208, 89.415985)),
     _one("rsqrt", lambda x: 1 / np.sqrt(x), lambda x: 1 / mpmath.sqrt(x), joints=(2.0**-126, 2.0**-97)),
     Function("pow", 2, elementary.pow, np.power, mpmath.power, bar=2.0),
+    Function("atan2", 2, elementary.atan2, np.arctan2, mpmath.atan2),
 )
 FUNCTIONS = {function.name: function for function in _ALL}

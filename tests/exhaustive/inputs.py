@@ -34,6 +34,29 @@ def _every_exponent() -> Words:
     return (np.arange(256)[:, None] << 23 | mantissas).ravel().astype(np.uint32)
 
 
+def operands_of(function: Function, count: int, seed: int) -> tuple[Words, Words]:
+    """Pairs that suit a function of two operands."""
+    return points(count, seed) if function.name == "atan2" else pairs(count, seed)
+
+
+def points(count: int, seed: int) -> tuple[Words, Words]:
+    """Points of the plane: half of them with coordinates of like size, a quarter in a small grid with the axes, a
+    quarter any words at all."""
+    random = np.random.default_rng(seed)
+    half, quarter = count // 2, count // 4
+    first = random.integers(0, 1 << 32, half, np.uint32)
+    exponent = np.clip((first >> 23 & 0xFF).astype(np.int64) + random.integers(-30, 31, half), 0, 254)
+    signs = random.integers(0, 2, half) << 31
+    second = (signs | exponent << 23 | random.integers(0, 1 << 23, half)).astype(np.uint32)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 1.0, -1.0], np.float32)
+    values = np.concatenate([special, np.arange(-16, 17, dtype=np.float32)]).view(np.uint32)
+    rest = count - half - quarter
+    return (
+        np.concatenate([first, random.choice(values, quarter), random.integers(0, 1 << 32, rest, np.uint32)]),
+        np.concatenate([second, random.choice(values, quarter), random.integers(0, 1 << 32, rest, np.uint32)]),
+    )
+
+
 def pairs(count: int, seed: int) -> tuple[Words, Words]:
     """Operands of a power: half of them chosen so that the result is a float or just none any more, a
     quarter small numbers that may be whole, a quarter any words at all."""

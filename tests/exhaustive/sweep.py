@@ -21,7 +21,7 @@ import numpy as np
 
 from exhaustive.evaluation import BLOCK, applying_program, sweeping_program
 from exhaustive.functions import FUNCTIONS, Function
-from exhaustive.inputs import pairs
+from exhaustive.inputs import operands_of
 from exhaustive.measure import Figures, Words, complaints, count_decreasing, measure
 from exhaustive.page import PAGE, update
 from tallystick.engine import Engine
@@ -43,7 +43,7 @@ def results_of(function: Function, part: int) -> Iterator[tuple[tuple[Words, ...
     else:
         engine = Engine(applying_program(function, BLOCK), threads=1)
         for block in range(part * blocks, (part + 1) * blocks):
-            operands = pairs(BLOCK, seed=block)
+            operands = operands_of(function, BLOCK, seed=block)
             with engine.start([np.zeros(BLOCK, np.int32)], [o.view(np.int32) for o in operands]) as session:
                 session.advance(1)
                 yield operands, session.state()[0].view(np.uint32)

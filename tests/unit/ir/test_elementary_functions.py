@@ -11,7 +11,7 @@ import pytest
 
 from exhaustive.evaluation import apply
 from exhaustive.functions import FUNCTIONS, Function
-from exhaustive.inputs import pairs, sample
+from exhaustive.inputs import operands_of, sample
 from exhaustive.measure import Figures, Words, complaints, count_decreasing, measure
 from exhaustive.page import PAGE, rows
 from tallystick.ir import elementary
@@ -22,7 +22,7 @@ EVERY_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lis
 
 
 def inputs(function: Function) -> tuple[Words, ...]:
-    return (sample(function),) if function.operands == 1 else pairs(1 << 20, seed=0)
+    return (sample(function),) if function.operands == 1 else operands_of(function, 1 << 20, seed=0)
 
 
 def doubles(operands: tuple[Words, ...]) -> list[np.ndarray]:

@@ -20,6 +20,14 @@ def polynomial(b: CodeBuilder, x: Register, coefficients: Sequence[float]) -> Re
     return value
 
 
+def cube(b: CodeBuilder, x: Register) -> tuple[Register, Register, Register]:
+    """x^2, x^3, and what the rounded x^3 lacks."""
+    square = b.fmul(x, x)
+    product = b.fmul(square, x)
+    lost = b.ffma(x, x, b.fneg(square))
+    return square, product, b.ffma(lost, x, b.ffma(square, x, b.fneg(product)))
+
+
 def at_least(b: CodeBuilder, x: Register, low: float) -> Register:
     """x, or ``low`` where x is below it; NaN stays NaN."""
     bound = b.float(low)

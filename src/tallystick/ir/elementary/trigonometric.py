@@ -1,4 +1,4 @@
-"""Sine and cosine of every float, however large, after Payne and Hanek.
+"""Sine, cosine and tangent of every float, however large, after Payne and Hanek.
 
 |x| = m * 2^k with a 24-bit integer m. Multiplied by 2 / pi only the bits of 2 / pi matter whose product with m lies
 between 2 (what is above is a multiple of four quarter turns) and 2^-62: a window of 96 bits, picked by the exponent.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tallystick.ir.builder import CodeBuilder, Register
-from tallystick.ir.elementary.reduction import polynomial
+from tallystick.ir.elementary.reduction import cube, polynomial
 
 # 2 / pi in binary: 32 zero bits, then its first 224 bits after the point.
 TWO_OVER_PI = (
@@ -25,6 +25,16 @@ QUARTER_TURN = (float.fromhex("0x1.921fb6p-30"), float.fromhex("-0x1.777a5cp-55"
 # sin r = r + r^3 * (SIN[0] + SIN[1] r^2 + ...), cos r = 1 - r^2 / 2 + r^4 * (COS[0] + ...), |r| <= pi / 4
 SIN = tuple(map(float.fromhex, ("-0x1.555556p-3", "0x1.111176p-7", "-0x1.a05bbap-13", "0x1.7cd84ap-19")))
 COS = tuple(map(float.fromhex, ("0x1.555556p-5", "-0x1.6c1762p-10", "0x1.a075e8p-16", "-0x1.37243ep-22")))
+# tan r = r + r^3 * (TAN[0] + TAN[1] r^2 + ...)
+TAN = tuple(
+    map(
+        float.fromhex,
+        (
+            "0x1.555554p-2", "0x1.111196p-3", "0x1.b9f856p-5", "0x1.688ff0p-6",
+            "0x1.0e4b00p-7", "0x1.523864p-8", "-0x1.9500e8p-11", "0x1.155f02p-9",
+        ),
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,28 @@ def cos(b: CodeBuilder, x: Register) -> Register:
     return finite_only(b, x, quarter_wave(b, reduced, b.iadd(reduced.quarter, b.word(1))))
 
 
+def tan(b: CodeBuilder, x: Register) -> Register:
+    """Tangent, within 1 ulp below 2^24 and 1.2 ulp beyond; NaN for infinities."""
+    reduced = reduce(b, x)
+    # TANGENT NEAR ZERO, as a sum of two floats
+    square, third, lost = cube(b, reduced.high)
+    curve = polynomial(b, square, TAN)
+    about = b.ffma(third, curve, reduced.high)
+    lost = b.ffma(lost, curve, b.ffma(b.fmul(about, about), reduced.low, reduced.low))
+    tail = b.ffma(third, curve, lost)
+    high = b.fadd(reduced.high, tail)
+    low = b.fadd(b.fsub(reduced.high, high), tail)
+    # An odd number of quarter turns: -1 / tangent, with one Newton step for what the first quotient lacks
+    one = b.float(1.0)
+    first = b.fdiv(b.float(-1.0), high)
+    residue = b.ffma(first, low, b.ffma(first, high, one))
+    turned = b.ffma(first, residue, first)
+    value = b.select(b.and_(reduced.quarter, b.word(1)), turned, high)
+    value = b.xor(value, b.and_(x, b.word(0x80000000)))
+    tiny = b.ult(b.fabs(x), b.word(0x39000000))
+    return finite_only(b, x, b.select(tiny, x, value))
+
+
 def quarter_wave(b: CodeBuilder, reduced: Reduced, quarter: Register) -> Register:
     """sin(quarter * pi / 2 + high + low)."""
     is_cos = b.and_(quarter, b.word(1))
@@ -61,8 +93,8 @@ def quarter_wave(b: CodeBuilder, reduced: Reduced, quarter: Register) -> Registe
 
 def sine_near_zero(b: CodeBuilder, reduced: Reduced) -> Register:
     square = b.fmul(reduced.high, reduced.high)
-    cube = b.fmul(square, reduced.high)
-    return b.fadd(reduced.high, b.ffma(cube, polynomial(b, square, SIN), reduced.low))
+    third = b.fmul(square, reduced.high)
+    return b.fadd(reduced.high, b.ffma(third, polynomial(b, square, SIN), reduced.low))
 
 
 def cosine_near_zero(b: CodeBuilder, reduced: Reduced) -> Register:
