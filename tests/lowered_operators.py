@@ -84,7 +84,7 @@ def value_of(made: Input) -> Value:
 
 
 def array_of(value: Value) -> np.ndarray:
-    dtypes = {1: np.float32, 2: np.int32, 3: np.uint8, 4: np.int8, 5: np.bool_}
+    dtypes = {1: np.float32, 2: np.int32, 3: np.uint8, 4: np.int8, 5: np.bool_, 6: np.uint16, 7: np.float16}
     return np.frombuffer(bytes(value.data), dtypes[int(value.type.dtype)]).reshape(value.type.shape)
 
 

@@ -1,0 +1,1 @@
+"""Every operator of PyTorch on PyTorch's own samples: captured, run, and compared."""
