@@ -1,9 +1,10 @@
 """Contractions, each alone in a program, against the operators of PyTorch (MKL and oneDNN) that do the same.
 
-    python benchmarks/contractions.py [--threads 2] [--repeats 15] [--only conv] [--json]
+    python benchmarks/contractions.py [--threads 1,2] [--repeats 15] [--only conv] [--json]
 
-Matrix products of the sizes that training a small GPT needs, attention's batched products, and convolutions with both
-gradients. Slices of both sides are interleaved in one run; figures are medians over slices.
+Matrix products of the sizes that training and decoding a small GPT need, attention's batched products, skinny and
+transposed ones, and convolutions with both gradients. Slices of both sides are interleaved in one run; figures are
+medians over slices.
 """
 
 from __future__ import annotations
@@ -149,6 +150,14 @@ def all_cases() -> list[Case]:
             cases.append(matmul(2048, n, k, "nn"))  # gradient of the input
             cases.append(matmul(n, 2048, k, "tn"))  # gradient of the weights
     cases += [batched(64, 128, 32, 128, "nt"), batched(64, 128, 128, 32, "nn"), batched(64, 128, 128, 32, "tn")]
+    for few in (1, 8):  # decoding, one token at a time: a linear layer for one sequence and for eight
+        cases += [matmul(few, k, n, "nt") for k, n in ((384, 1152), (384, 1536), (1536, 384), (768, 3072))]
+        cases.append(matmul(few, 384, 1536, "nn"))
+    for tokens in (128, 512):  # a token looks at what came before, in six heads and in eight sequences of them
+        for heads in (6, 48):
+            cases += [batched(heads, 1, 64, tokens, "nt"), batched(heads, 1, tokens, 64, "nn")]
+    for m, k, n in ((2048, 384, 1), (1536, 384, 4), (2048, 384, 16), (16, 384, 2048), (32, 2048, 32), (1000, 17, 1000)):
+        cases += [matmul(m, k, n, layout) for layout in ("nn", "nt", "tn")]  # skinny, and not of round sizes
     cases += [matmul(256, 64, 512, "nt"), matmul(256, 512, 512, "nt"), matmul(512, 256, 512, "tn")]  # MLP
     for sizes in ((64, 1, 8, 32), (64, 32, 8, 64), (64, 64, 4, 128), (32, 64, 32, 64), (16, 256, 7, 256)):
         cases += convolution(*sizes)
@@ -183,6 +192,7 @@ def measure(case: Case, threads: int, repeats: int) -> dict[str, float | str]:
     ours, theirs = (statistics.median(times[side]) for side in sides)
     return {
         "case": case.name,
+        "threads": threads,
         "ours_us": round(ours * 1e6, 1),
         "torch_us": round(theirs * 1e6, 1),
         "ratio": round(ours / theirs, 3),
@@ -206,31 +216,39 @@ def seconds(run: Callable[[int], None], times: int) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument(
+        "--threads", default=",".join({"1", str(min(2, os.cpu_count() or 1))}), help="numbers of threads"
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--only", default="", help="measure cases whose name contains this")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    results = []
+    counts = sorted(int(count) for count in options.threads.split(","))
+    results: list[dict[str, float | str]] = []
     if not options.json:
-        facts = Engine(matmul(1, 1, 2).program(), threads=options.threads).describe()
-        machine = f"{facts['cpu']}, {facts['isa']}, {facts['threads']} threads"
-        print(f"{machine}, LLVM {facts['llvm']}, PyTorch {torch.__version__}, ")
+        facts = Engine(matmul(1, 1, 2).program(), threads=1).describe()
+        print(f"{facts['cpu']}, {facts['isa']}, LLVM {facts['llvm']}, PyTorch {torch.__version__}, ")
         print(f"Python {platform.python_version()}; microseconds and GFLOP/s; ratio below 1: faster than PyTorch\n")
-        print(f"{'':44} {'ours':>9} {'torch':>9} {'ratio':>6} {'ours':>7} {'torch':>7}")
+        print(f"{'':44} {'threads':>7} {'ours':>9} {'torch':>9} {'ratio':>6} {'ours':>7} {'torch':>7}")
     for case in all_cases():
-        if options.only in case.name:
-            row = measure(case, options.threads, options.repeats)
+        if options.only not in case.name:
+            continue
+        for threads in counts:
+            torch.set_num_threads(threads)
+            row = measure(case, threads, options.repeats)
             results.append(row)
             if not options.json:
-                numbers = f"{row['ours_us']:9.1f} {row['torch_us']:9.1f} {row['ratio']:6.2f}"
+                numbers = f"{threads:7} {row['ours_us']:9.1f} {row['torch_us']:9.1f} {row['ratio']:6.2f}"
                 print(f"{case.name:44} {numbers} {row['ours_gflops']:7.1f} {row['torch_gflops']:7.1f}", flush=True)
     if options.json:
         print(json.dumps(results, indent=1))
-    elif results:
-        ratios = [float(row["ratio"]) for row in results]
-        print(f"\n{len(ratios)} cases, geometric mean {statistics.geometric_mean(ratios):.2f}, worst {max(ratios):.2f}")
+        return
+    for threads in counts:
+        mine = {str(row["case"]): float(row["ratio"]) for row in results if row["threads"] == threads}
+        if mine:
+            worst = max(mine, key=lambda name: mine[name])
+            mean = statistics.geometric_mean(mine.values())
+            print(f"{threads} threads, {len(mine)} cases: geometric mean {mean:.2f}, worst {mine[worst]:.2f} ({worst})")
 
 
 if __name__ == "__main__":
