@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tallystick.capture.kv_cache import KeyValueCache, Probe
+from tallystick.capture.kv_cache import KeyValueCache, MaskWriter, Probe
 from tallystick.capture.program import capture_program
 from tallystick.capture.provenance import section
 from tallystick.capture.sampling import choose
@@ -67,8 +67,8 @@ def capture_generation(
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
-    call = transformers_decode(model) if decode is None else decode
     batch = Batch.of(prompts, new_tokens, padding)
+    call = transformers_decode(model, batch.tokens.shape[1] - 1) if decode is None else decode
     with evaluation_mode(model):
         state = batch.start(cache_layers(model, call))
         step = GenerationStep(call, batch, sampling, end_token)
@@ -131,7 +131,7 @@ class GenerationStep:
             positions = torch.arange(fed).expand(self.batch.rows, fed)
             position = constants[LENGTHS] - 1
         cache = cache_of(state, positions, prefill=True)
-        self.call(model, state[TOKENS][:, :fed].long(), cache, positions)
+        self._feed(model, state[TOKENS][:, :fed].long(), cache)
         return {**state, "position": position, **cache_state(cache)}
 
     def decode(self, state: dict[str, Tensor], constants: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -141,7 +141,7 @@ class GenerationStep:
         with section("tokens: next to feed"):
             fed = tokens.gather(1, position[:, None]).long()
         cache = cache_of(state, position[:, None], prefill=False)
-        logits = self.call(model, fed, cache, position[:, None])
+        logits = self._feed(model, fed, cache)
         chosen = choose(self.last(logits), self.sampling)
         with section("tokens: append"):
             following = position + 1
@@ -153,6 +153,11 @@ class GenerationStep:
                 ends = torch.where(over, following + 1, ends).to(ends.dtype)
             tokens = tokens.scatter(1, following[:, None], added[:, None].to(tokens.dtype))
         return {TOKENS: tokens, "position": following.to(torch.int32), ENDS: ends, **cache_state(cache)}
+
+    def _feed(self, model: nn.Module, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+        """Call the model. Shapes: (rows, fed) -> (rows, fed, vocabulary)."""
+        with MaskWriter(cache):
+            return self.call(model, tokens, cache, cache.positions)
 
     def last(self, logits: Tensor) -> Tensor:
         """Logits of the one token that was fed. Shapes: (rows, 1, vocabulary) -> (rows, vocabulary)."""
@@ -177,14 +182,24 @@ def cache_state(cache: KeyValueCache) -> dict[str, Tensor]:
     return {f"cache.{n}.{what}": tensor for what, layers in named.items() for n, tensor in enumerate(layers)}
 
 
-def transformers_decode(model: nn.Module) -> Decode:
-    """How models of ``transformers`` are called. Raises: CaptureError for a model that takes other arguments."""
+def transformers_decode(model: nn.Module, keys: int) -> Decode:
+    """How models of ``transformers`` are called, with a cache of so many tokens.
+
+    Raises: CaptureError for a model that takes other arguments, or whose layers do not all see all of the cache.
+    """
     taken = inspect.signature(model.forward).parameters
     needed = ("input_ids", "attention_mask", "position_ids", "past_key_values")
     if missing := [name for name in needed if name not in taken]:
         raise CaptureError(
             f"{type(model).__name__}.forward takes no {missing[0]}, as causal language models of transformers do; "
             "say how the model is called with a cache: decode=function(model, tokens, cache, positions)"
+        )
+
+    window = getattr(getattr(model, "config", None), "sliding_window", None)
+    if window is not None and window < keys and getattr(getattr(model, "config", None), "use_sliding_window", True):
+        raise CaptureError(
+            f"{type(model).__name__} has layers that see only the last {window} tokens, and there would be {keys}: "
+            "generate less, or say with decode=... how its layers attend"
         )
 
     def decode(model: nn.Module, tokens: Tensor, cache: KeyValueCache, positions: Tensor) -> Tensor:

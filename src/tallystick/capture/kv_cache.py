@@ -6,7 +6,9 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from tallystick.capture.provenance import section
 from tallystick.errors import CaptureError
@@ -59,13 +61,7 @@ class KeyValueCache:
 
         Shapes: query (rows, heads, fed, width), keys and values with as many heads or a divisor of it -> as query.
         """
-        keys, values = self.update(keys, values, layer_idx)
-        groups = query.shape[1] // keys.shape[1]
-        if groups > 1:
-            keys, values = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1)
-        factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-        scores = (query @ keys.transpose(-2, -1)) * factor + self.mask
-        return scores.softmax(-1) @ values
+        return masked_attention(query, *self.update(keys, values, layer_idx), self.mask, scale)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens before the fed ones, as far as shapes know: models that use it instead of positions get it wrong."""
@@ -76,6 +72,39 @@ class KeyValueCache:
 
     def get_max_cache_shape(self, layer_idx: int = 0) -> int:
         return self.keys[layer_idx].shape[2]
+
+
+class MaskWriter(TorchFunctionMode):
+    """Writes out attention under the mask of a cache while a model is traced.
+
+    Every token sees itself, so that there is no row to be careful about, and the scale is free after the product;
+    PyTorch would scale all of the cache in every step.
+    """
+
+    def __init__(self, cache: KeyValueCache) -> None:
+        super().__init__()
+        self._cache = cache
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        plain = len(args) == 3 and not kwargs.get("dropout_p") and not kwargs.get("is_causal")
+        if func is F.scaled_dot_product_attention and plain and kwargs.get("attn_mask") is self._cache.mask:
+            return masked_attention(*args, self._cache.mask, kwargs.get("scale"))
+        return func(*args, **kwargs)
+
+
+def masked_attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float | None) -> Tensor:
+    """softmax(query @ keys.T * scale + mask) @ values; keys and values may have fewer heads than the query has.
+
+    Shapes: (rows, heads, fed, width), (rows, key heads, keys, width) -> as query.
+    """
+    rows, heads, fed, width = query.shape
+    groups = heads // keys.shape[1]
+    if groups > 1:  # the queries of one group side by side, instead of keys that are repeated
+        query, mask = query.reshape(rows, heads // groups, groups * fed, width), mask.repeat(1, 1, groups, 1)
+    factor = 1.0 / math.sqrt(width) if scale is None else scale
+    scores = (query @ keys.transpose(-2, -1)) * factor + mask
+    return (scores.softmax(-1) @ values).reshape(rows, heads, fed, values.shape[-1])
 
 
 class Probe:
