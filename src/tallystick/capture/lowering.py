@@ -16,6 +16,7 @@ from tallystick.capture.graph import Flat, Input, Node, Scatter, TensorGraph
 from tallystick.capture.kernel_builder import build_kernel
 from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
 from tallystick.capture.plan import Cluster, Plan
+from tallystick.capture.refusals import advice
 from tallystick.capture.registry import lowerings
 from tallystick.capture.rematerialisation import rematerialised
 from tallystick.capture.views import TensorView, whole
@@ -109,10 +110,7 @@ def step_number(context: Lowering, node: fx.Node) -> TensorView:
 
 def unknown_operator(node: fx.Node) -> CaptureError:
     where = node.meta.get("source") or "an unknown line"
-    return CaptureError(
-        f"{node.target} cannot be captured yet ({where}): write it with operators that can, such as arithmetic, "
-        "comparisons, where, matmul, sums, softmax, indexing"
-    )
+    return CaptureError(f"{node.target} cannot be captured ({where}): {advice(node.target)}")
 
 
 def check_result(node: fx.Node, result: Any) -> None:

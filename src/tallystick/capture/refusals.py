@@ -1,0 +1,42 @@
+"""What to do about an operator that cannot be captured, by the family it belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+# Parts of operators' names, and what to say of an operator whose name has one of them.
+_FAMILIES = (
+    (
+        ("linalg_", "cholesky", "svd", ".qr", "geqrf", "ormqr", ".lu_", "_lu_", "triangular_solve"),
+        "factorising or inverting a matrix pivots and iterates by its data, which a program cannot do; compute it once "
+        "outside of the step and pass it as data, or write what you need with products",
+    ),
+    (
+        ("fft", "complex", "view_as_real", "polar"),
+        "a program has no complex numbers; work with real and imaginary parts, or take a convolution or a product with "
+        "a table of cosines instead",
+    ),
+    (
+        ("gamma", "special_", "erfc", "erfinv", "aten.i0", "asinh", "acosh", "atanh"),
+        "this function has no measured sequence of instructions; write it with exp, log, pow, sqrt, erf, tanh and the "
+        "trigonometric functions, or take its values from a table that you pass as data",
+    ),
+)
+_RANDOM = (
+    "draws random numbers that a program cannot draw; dropout, rand, randn and their like in a training step draw from "
+    "its seed and step"
+)
+_OTHERS = (
+    "write it with operators that can be, such as arithmetic, comparisons, where, matmul, sums, softmax, indexing; the "
+    "reference page of operators lists them"
+)
+
+
+def advice(operator: Any) -> str:
+    """What to use instead of an operator that has no lowering."""
+    if torch.Tag.nondeterministic_seeded in getattr(operator, "tags", ()):
+        return _RANDOM
+    name = str(operator)
+    return next((text for parts, text in _FAMILIES if any(part in name for part in parts)), _OTHERS)
