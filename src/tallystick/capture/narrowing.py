@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from tallystick.capture.inputs import Input, Role, from_array, from_tensor
+from tallystick.capture.provenance import SOURCE
 from tallystick.capture.random import philox_words
 from tallystick.errors import CaptureError
 
 NARROW: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "f16": torch.float16}
 LARGEST = 127  # of a quantised weight: symmetric, so that -128 is not used
+WIDENED = "model: weights as float32"  # source of the operators that widen
 SCALE = "_scale"  # what the name of a quantised weight's scale ends with
 
 _LIBRARY = torch.library.Library("tallystick", "FRAGMENT")
-_LIBRARY.define("dequantize(Tensor x, Tensor scale, int copy) -> Tensor")
 _LIBRARY.define("round_stochastic(Tensor x, Tensor step, int seed, int site) -> Tensor")
-
-
-@torch.library.impl(_LIBRARY, "dequantize", "CompositeExplicitAutograd")
-def _dequantize(x: Tensor, scale: Tensor, copy: int) -> Tensor:
-    """float32(x) * scale. Copies with different numbers are different values, and need not live at the same time."""
-    return x.to(torch.float32) * scale
 
 
 @torch.library.impl(_LIBRARY, "round_stochastic", "Meta")
@@ -70,38 +63,18 @@ def quantized(made: Input) -> tuple[Input, Input]:
     return from_array(made.name, made.role, integers), from_array(made.name + SCALE, Role.CONSTANT, scale)
 
 
-class Dequantized(torch.autograd.graph.saved_tensors_hooks):
-    """Float32 copies of quantised weights that nobody has to keep: the backward pass makes its own.
+def dequantized(x: Tensor, scale: Tensor) -> Tensor:
+    """The float32 weight that integers and scales stand for."""
+    return x.to(torch.float32) * scale
 
-    Without it autograd would keep every copy from the forward to the backward pass, and all of them would be in memory
-    at once.
-    """
 
-    def __init__(self) -> None:
-        self._made: dict[int, tuple[Tensor, Callable[[], Tensor]]] = {}
-        self._copies = 0
-        super().__init__(self._pack, self._unpack)
-
-    def make(self, x: Tensor, scale: Tensor) -> Tensor:
-        """The float32 weight of the forward pass."""
-
-        def again() -> Tensor:
-            self._copies += 1
-            return torch.ops.tallystick.dequantize(x, scale, self._copies)
-
-        made = again()
-        self._made[id(made)] = (made, again)
-        return made
-
-    def _pack(self, saved: Tensor) -> object:
-        owner = saved if saved._base is None else saved._base
-        if id(owner) not in self._made:
-            return saved
-        return owner, tuple(saved.shape), saved.stride(), saved.storage_offset()
-
-    def _unpack(self, packed: object) -> Tensor:
-        if isinstance(packed, Tensor):
-            return packed
-        assert isinstance(packed, tuple), "packed above"
-        owner, shape, stride, offset = packed
-        return self._made[id(owner)][1]().as_strided(shape, stride, offset)
+def sink(graph: fx.Graph, source: str) -> None:
+    """Move the operators of a source to just before what reads them first: a value made late is kept for less long."""
+    nodes = list(graph.nodes)
+    place = {node: number for number, node in enumerate(nodes)}
+    for node in reversed(nodes):
+        if node.op == "call_function" and node.meta.get(SOURCE) == source:
+            first = min(node.users, key=place.__getitem__)
+            place[node] = place[first]
+            first.prepend(node)
+    graph.lint()

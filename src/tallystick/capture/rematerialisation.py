@@ -24,7 +24,7 @@ from tallystick.spec.programs import Program
 from tallystick.spec.views import View
 
 MINIMUM_BYTES = 1 << 20  # smaller tensors are kept: they fit a cache
-EXPANSION = 4  # how many times larger a tensor must be than what its copy reads
+EXPANSION = 3  # how many times larger a tensor must be than what its copy reads; int8 weights with scales fit
 WORK = 1024  # per element, at most
 DISTANCE = 8  # kernels between two readings that are near
 SMALL = 64  # a tensor so many times smaller is kept for a copy rather than made again for it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from tallystick.capture.batches import batch_positions, shuffled_order
 from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
 from tallystick.capture.loss import Loss, require_names, require_signature, with_metrics
-from tallystick.capture.narrowing import SCALE, Dequantized, quantized, stored_narrow
+from tallystick.capture.narrowing import SCALE, WIDENED, dequantized, quantized, stored_narrow
 from tallystick.capture.optimizer import Optimizer
 from tallystick.capture.provenance import SourceRecorder
 from tallystick.capture.random import SEEDS, Sampler
@@ -125,28 +124,24 @@ class TrainingStep:
         self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], dict[str, Tensor]]:
         """Run the user's code. Returns the records, the gradients (None where there is none), and the buffers after."""
-        with recorder.section("model: weights as float32"):
+        with recorder.section(WIDENED):
             leaves = {name: at[f"model.{name}"].to(torch.float32).detach().requires_grad_() for name in self.trained}
-            frozen, dequantized = self._frozen(at)
+            frozen = self._frozen(at)
         buffers = {name: at[f"model.{name}"].clone() for name in self.buffers}
         lent = {f"model.{name}": tensor for name, tensor in (leaves | frozen | buffers).items()}
         module = _Differentiated(self.model, self.loss, self.metrics, 1.0 / self.accumulate)
-        with nullcontext() if dequantized is None else dequantized:
-            records, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
+        records, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
         # ``lent`` now has buffers that were assigned anew; those changed in place are the same tensors as before.
         return records, gradients, {name: lent[f"model.{name}"] for name in self.buffers}
 
-    def _frozen(self, at: dict[str, Tensor]) -> tuple[dict[str, Tensor], Dequantized | None]:
-        """The frozen parameters as the model sees them, and what must be active while it runs."""
-        if self.storage.frozen is None:
-            return {name: at[f"model.{name}"] for name in self.frozen}, None
-        seen: dict[str, Tensor] = {}
-        dequantized = Dequantized()
+    def _frozen(self, at: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The frozen parameters as the model sees them."""
         own = dict(self.model.named_parameters())
+        seen: dict[str, Tensor] = {}
         for name in self.frozen:
-            tensor, scale = at[f"model.{name}"], at.get(f"model.{name}{SCALE}")
-            seen[name] = tensor.to(own[name].dtype) if scale is None else dequantized.make(tensor, scale)
-        return seen, dequantized if self.storage.frozen == "int8" else None
+            stored, scale = at[f"model.{name}"], at.get(f"model.{name}{SCALE}")
+            seen[name] = stored.to(own[name].dtype) if scale is None else dequantized(stored, scale)
+        return seen
 
 
 class _Differentiated(nn.Module):

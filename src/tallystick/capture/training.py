@@ -14,6 +14,7 @@ from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Input, Role
 from tallystick.capture.loss import Loss
 from tallystick.capture.lowering import Slot, lower
+from tallystick.capture.narrowing import WIDENED, sink
 from tallystick.capture.optimizer import Optimizer
 from tallystick.capture.provenance import user_line_of
 from tallystick.capture.step import TrainingStep
@@ -135,7 +136,9 @@ def trace_training(
         step = TrainingStep(
             model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
         )
-        return trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
+        traced = trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
+    sink(traced.graph, WIDENED)
+    return traced
 
 
 @contextlib.contextmanager

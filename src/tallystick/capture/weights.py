@@ -8,17 +8,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from tallystick.capture.narrowing import SCALE
 from tallystick.errors import JobError
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy weights into a module's parameters and buffers, by name; tied parameters have one name.
 
-    bfloat16 weights come as their bits (uint16). Integers are widened to the module's dtype.
+    bfloat16 weights come as their bits (uint16). Integers with a scale beside them (``<name>_scale``) are weights that
+    were quantised; other integers are widened to the module's dtype.
 
     Raises: JobError if names or shapes do not fit the module; the module is unchanged then.
     """
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    scales = {name: weights[name + SCALE] for name in own if name + SCALE in weights and name + SCALE not in own}
+    weights = {name: array for name, array in weights.items() if name.removesuffix(SCALE) not in scales or name in own}
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unknown:
         odd = f"the run has no {missing[0]}" if missing else f"the module has no {unknown[0]}"
@@ -32,6 +36,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             array = np.array(weights[name])
+            if name in scales:
+                array = array.astype(np.float32) * scales[name]
             if array.dtype == np.uint16:
                 tensor.copy_(torch.from_numpy(array.view(np.int16)).view(torch.bfloat16))
             else:

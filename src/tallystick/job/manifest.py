@@ -10,8 +10,14 @@ from tallystick.job.documents import MAX_SEGMENTS, MAX_SLOTS, MAX_STEPS, Count, 
 from tallystick.spec.digests import manifest_id
 from tallystick.spec.tensors import DType, TensorType
 
-LOSS_SLOT = "record.loss"
+RECORDS = "record."
+"""Slots with this prefix have one element per step; the rest of the name is what is recorded."""
+
+LOSS_SLOT = f"{RECORDS}loss"
 """The slot in which element s is the loss of step s."""
+
+AVERAGES = "ema."
+"""Slots with this prefix are averages of trained weights; the rest of the name is the one in PyTorch's state_dict."""
 
 DTypeName = Literal["f32", "i32", "u8", "i8", "bool", "bf16", "f16"]
 

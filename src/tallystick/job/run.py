@@ -12,7 +12,7 @@ import numpy as np
 from tallystick.errors import JobError
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
-from tallystick.job.manifest import LOSS_SLOT, Manifest
+from tallystick.job.manifest import AVERAGES, LOSS_SLOT, RECORDS, Manifest
 from tallystick.job.model_file import PREFIX
 from tallystick.job.opening import read_constant
 from tallystick.job.receipt import Receipt, load_receipt
@@ -71,22 +71,41 @@ class Run:
         found = self.state().get(LOSS_SLOT)
         return None if found is None else np.array(found)
 
-    def weights(self) -> dict[str, np.ndarray]:
+    @cached_property
+    def records(self) -> dict[str, np.ndarray]:
+        """What was recorded at every step, by name: ``loss`` and the job's metrics, float32. Raises: IntegrityError."""
+        found = self.state()
+        return {name.removeprefix(RECORDS): np.array(found[name]) for name in found if name.startswith(RECORDS)}
+
+    def weights(self, ema: bool = False) -> dict[str, np.ndarray]:
         """The weights by their names in PyTorch: the trained ones, buffers, and those that were frozen.
 
-        Raises: IntegrityError if a file they lie in is missing or damaged.
+        With ``ema`` the averages of the trained ones.
+
+        Raises: JobError if the run keeps no averages, IntegrityError if a file they lie in is missing or damaged.
         """
         folder, hasher = RunFolder(self.folder), JobHasher()
-        found = {name: array for name, array in self.state().items() if name.startswith(PREFIX)}
+        state = self.state()
+        found = {name: array for name, array in state.items() if name.startswith(PREFIX)}
+        if ema:
+            averages = {
+                name.removeprefix(AVERAGES): array for name, array in state.items() if name.startswith(AVERAGES)
+            }
+            if not averages:
+                raise JobError("this run keeps no averages of its weights: train with ts.TrainingJob(..., ema=0.999)")
+            found.update({PREFIX + name: array for name, array in averages.items()})
         for fact in self.manifest.constants:
             if fact.name.startswith(PREFIX):
                 found[fact.name] = read_constant(folder, fact, fact.type, hasher)
         return {name.removeprefix(PREFIX): array for name, array in found.items()}
 
-    def model(self, module: Any = None) -> Any:
+    def model(self, module: Any = None, ema: bool = False) -> Any:
         """A torch module with the trained weights: the one given, or a copy of the one that was trained.
 
-        Raises: JobError if there is none or it has other weights, IntegrityError if a stored file is damaged.
+        With ``ema`` it has the averages of the weights, and the buffers as they are.
+
+        Raises: JobError if there is none, if it has other weights or if there are no averages; IntegrityError if a
+        stored file is damaged.
         """
         if module is None:
             if self._module is None:
@@ -97,5 +116,5 @@ class Run:
             module = copy.deepcopy(self._module)
         from tallystick.capture.weights import load_weights
 
-        load_weights(module, self.weights())
+        load_weights(module, self.weights(ema))
         return module
