@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import llvmlite.binding as llvm
 import platformdirs
 
+from tallystick.engine.dataflow import Group
 from tallystick.engine.generate import KernelCode
 from tallystick.engine.kernel_function import KernelFunction, Phase
 from tallystick.engine.target import Target
@@ -27,12 +29,14 @@ def default_folder() -> Path:
     return Path(platformdirs.user_cache_dir("tallystick")) / "code"
 
 
-def cache_key(program: Program, target: Target) -> str:
-    """What machine code depends on: the program, this engine, LLVM and the processor it is generated for."""
+def cache_key(program: Program, target: Target, groups: Sequence[Group] = ()) -> str:
+    """What machine code depends on: the program, its groups, this engine, LLVM and the processor."""
     key = hashlib.sha256()
     version = ".".join(str(number) for number in llvm.llvm_version_info)
     for part in (version, target.isa, str(target.opt_level), target.cpu, target.features, _engine_digest()):
         key.update(part.encode() + b"\0")
+    for group in groups:
+        key.update(f"{group.extents} {group.kernels}".encode() + b"\0")
     key.update(encode_program(program))
     return key.hexdigest()
 

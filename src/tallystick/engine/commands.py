@@ -104,6 +104,8 @@ class CommandList:
         return self._tables[key]
 
     def _kernel_table(self, number: int, values: Addresses) -> list[int]:
+        if number in self._flow.group_of:
+            return [values[value] for value in self._flow.group_of[number].operands]
         kernel = self._flow.program.kernels[number]
         table = [values[view.value] for view in kernel.loads] + [values[value] for value in self._flow.outputs[number]]
         if kernel.scatter is not None and kernel.scatter.base is not None:

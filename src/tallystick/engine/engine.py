@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from tallystick.engine.arrays import check_arrays, require_memory
 from tallystick.engine.cache import CodeCache, cache_key
 from tallystick.engine.dataflow import Dataflow
 from tallystick.engine.generate import KernelCode, generate
+from tallystick.engine.groups import find_groups
 from tallystick.engine.machine import Machine
 from tallystick.engine.machine_code import LoadedCode, compile_object
 from tallystick.engine.memory_plan import MemoryPlan, make_plan
-from tallystick.engine.schedule import make_schedule
+from tallystick.engine.schedule import Schedule, make_schedule
 from tallystick.engine.session import Session
 from tallystick.engine.target import Target, host_cpu, runnable
 from tallystick.errors import UsageError
@@ -60,8 +62,9 @@ class Engine:
         self.target = target or Target.host()
         if self.target.isa not in runnable():
             raise UsageError(f"this machine runs {', '.join(runnable())}, but not {self.target.isa}")
-        self._loaded, self.code = _compiled(program, self.target, CodeCache(cache))
-        self._flow = Dataflow(program)
+        self._cache = CodeCache(cache)
+        self._flow = Dataflow(program, find_groups(program, self.threads))
+        self._loaded, self.code = _compiled(self._flow, self.target, self._cache)
         self._schedule = make_schedule(self._flow, self.code, self.threads)
         self._plan = make_plan(self._flow, self.code, self._schedule, self.threads)
         require_memory(self._plan.size, "this job")
@@ -70,6 +73,11 @@ class Engine:
     def peak_memory(self) -> int:
         """Bytes a session allocates: state, intermediate values and working memory. Constants are the caller's."""
         return self._plan.size
+
+    @property
+    def flow(self) -> Dataflow:
+        """Who makes and reads what, and which kernels run together."""
+        return self._flow
 
     @property
     def plan(self) -> MemoryPlan:
@@ -100,7 +108,8 @@ class Engine:
         """What a session runs. Raises as `start` does."""
         self._check(state, constants, step)
         require_memory(self._plan.size, "this job")
-        return self._machine(self._plan, state, constants, step)
+        plan = self._plan
+        return Machine(self._flow, self.code, self._loaded, self._schedule, plan, state, constants, step)
 
     def profile(
         self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int = 0, steps: int | None = None
@@ -113,24 +122,24 @@ class Engine:
     def trace(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> list[np.ndarray]:
         """Every value of one step, by value number. Raises as `start` does."""
         self._check(state, constants, step)
-        plan = make_plan(self._flow, self.code, self._schedule, self.threads, keep_all=True)
+        flow, loaded, code, schedule = self._ungrouped
+        plan = make_plan(flow, code, schedule, self.threads, keep_all=True)
         require_memory(plan.size, "a trace of one step, which keeps every intermediate value,")
-        machine = self._machine(plan, state, constants, step, copies=False)
+        machine = Machine(flow, code, loaded, schedule, plan, state, constants, step, copies=False)
         machine.crew.advance(1)
         machine.crew.close()
-        made = range(self._flow.given, len(self._flow.types))
-        values = [machine.view(plan.even[value], self._flow.types[value]) for value in made]
+        made = range(flow.given, len(flow.types))
+        values = [machine.view(plan.even[value], flow.types[value]) for value in made]
         return [*(array.copy() for array in state), *constants, *values]
 
-    def _machine(
-        self,
-        plan: MemoryPlan,
-        state: Sequence[np.ndarray],
-        constants: Sequence[np.ndarray],
-        step: int,
-        copies: bool = True,
-    ) -> Machine:
-        return Machine(self._flow, self.code, self._loaded, self._schedule, plan, state, constants, step, copies)
+    @cached_property
+    def _ungrouped(self) -> tuple[Dataflow, LoadedCode, KernelCode, Schedule]:
+        """The program with every value in memory as a whole."""
+        if not self._flow.groups:
+            return self._flow, self._loaded, self.code, self._schedule
+        flow = Dataflow(self.program)
+        loaded, code = _compiled(flow, self.target, self._cache)
+        return flow, loaded, code, make_schedule(flow, code, self.threads)
 
     def _check(self, state: Sequence[np.ndarray], constants: Sequence[np.ndarray], step: int) -> None:
         if not 0 <= step < STEPS:
@@ -139,12 +148,12 @@ class Engine:
         check_arrays("constant", constants, self.program.constants)
 
 
-def _compiled(program: Program, target: Target, cache: CodeCache) -> tuple[LoadedCode, KernelCode]:
+def _compiled(flow: Dataflow, target: Target, cache: CodeCache) -> tuple[LoadedCode, KernelCode]:
     """Machine code of a program, from the cache if it is there."""
-    key = cache_key(program, target)
+    key = cache_key(flow.program, target, flow.groups)
     known = cache.load(key)
     if known is None:
-        text, code = generate(program, target)
+        text, code = generate(flow.program, target, flow.groups)
         known = compile_object(text, target), code
         cache.store(key, *known)
     object_bytes, code = known

@@ -9,8 +9,10 @@ from llvmlite import ir
 
 from tallystick.engine import contraction
 from tallystick.engine.contraction_kernel import emit_contraction
+from tallystick.engine.dataflow import Dataflow, Group
 from tallystick.engine.driver import driver_text
 from tallystick.engine.folds import emit_fold
+from tallystick.engine.group_function import emit_group
 from tallystick.engine.kernel_function import KernelFunction, make_self_contained
 from tallystick.engine.maps import emit_map
 from tallystick.engine.nest import make_nest
@@ -33,24 +35,35 @@ class KernelCode:
         return self.functions[self.function_of[kernel]]
 
 
-def generate(program: Program, target: Target) -> tuple[str, KernelCode]:
-    """The LLVM IR of a program's kernels and their driver. The program has been verified."""
+def generate(program: Program, target: Target, groups: Sequence[Group] = ()) -> tuple[str, KernelCode]:
+    """The LLVM IR of a program's kernels and their driver. The program has been verified.
+
+    Kernels of a group exist as the group's function only, which is the function of each of them.
+    """
     module = ir.Module("tallystick")
     types = program.value_types
-    places: dict[object, int] = {}
-    functions: list[KernelFunction] = []
-    function_of: list[int] = []
-    for kernel in program.kernels:
-        slots = tuple(types[view.value] for view in kernel.loads)
+    made: dict[object, KernelFunction] = {}
+
+    def make(kernel: Kernel, slots: tuple[TensorType, ...]) -> KernelFunction:
         structure = structure_of(kernel, slots)
-        if structure not in places:
-            places[structure] = len(functions)
-            functions.append(emit_kernel(module, f"kernel{len(functions)}", kernel, slots, target))
-        function_of.append(places[structure])
+        if structure not in made:
+            made[structure] = emit_kernel(module, f"kernel{len(made)}", kernel, slots, target)
+        return made[structure]
+
+    flow = Dataflow(program, tuple(groups))
+    grouped: dict[int, KernelFunction] = {}
+    for number, group in enumerate(groups):
+        function = emit_group(module, f"group{number}", program, flow.outputs, group, make)
+        grouped |= dict.fromkeys(group.kernels, function)
+    used: dict[KernelFunction, int] = {}
+    function_of: list[int] = []
+    for number, kernel in enumerate(program.kernels):
+        function = grouped.get(number) or make(kernel, tuple(types[view.value] for view in kernel.loads))
+        function_of.append(used.setdefault(function, len(used)))
     for function in module.functions:
         if function.blocks:
             make_self_contained(function)
-    return str(module) + driver_text(target), KernelCode(tuple(functions), tuple(function_of))
+    return str(module) + driver_text(target), KernelCode(tuple(used), tuple(function_of))
 
 
 def structure_of(kernel: Kernel, slots: tuple[TensorType, ...]) -> object:

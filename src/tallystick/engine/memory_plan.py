@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from dataclasses import dataclass
 from functools import cached_property
 
 from tallystick.engine.dataflow import Dataflow, may_overwrite
 from tallystick.engine.generate import KernelCode
+from tallystick.engine.placement import Buffer, padded, place
 from tallystick.engine.schedule import Schedule
-
-ALIGNMENT = 64
-STAGGER = 5 * 64  # so that buffers of equal size do not all start at the same place of a page, which caches dislike
-
-
-@dataclass(slots=True)
-class Buffer:
-    """A piece of the arena and when it is in use, first and last time included."""
-
-    size: int
-    first: int
-    last: int
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,11 +35,6 @@ class MemoryPlan:
     def alternates(self) -> bool:
         """Whether even and odd steps differ."""
         return self.even != self.odd
-
-
-def padded(size: int) -> int:
-    """Bytes taken by a buffer, so that the next one is aligned and staggered."""
-    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT + STAGGER
 
 
 def make_plan(flow: Dataflow, code: KernelCode, schedule: Schedule, threads: int, keep_all: bool = False) -> MemoryPlan:
@@ -96,7 +78,7 @@ def _arena_buffers(
     for kernel in sorted(range(len(flow.outputs)), key=lambda number: schedule.first_time[number]):
         first = schedule.first_time[kernel]
         for value in flow.outputs[kernel]:
-            if value in fixed:
+            if value in fixed or value in flow.inner:
                 continue
             last = max([schedule.last_time[kernel], *(schedule.last_time[r] for r in flow.readers.get(value, []))])
             last = schedule.end if keep_all or value in copied else last
@@ -106,7 +88,7 @@ def _arena_buffers(
                 buffers[value] = dying
             else:
                 buffers[value] = Buffer(padded(flow.types[value].nbytes), first, last)
-        if code.of(kernel).shared_bytes:
+        if flow.head(kernel) == kernel and code.of(kernel).shared_bytes:
             size = padded(code.of(kernel).shared_bytes)
             shared[kernel] = Buffer(size, first, schedule.last_time[kernel])
     return buffers, shared
@@ -116,6 +98,8 @@ def _dying_input(
     flow: Dataflow, kernel: int, output: int, buffers: dict[int, Buffer], schedule: Schedule
 ) -> Buffer | None:
     """The buffer of an input that the kernel may write over because it is the last to need it."""
+    if kernel in flow.group_of:
+        return None
     now = schedule.first_time[kernel]
     taken = [buffers[value] for value in flow.outputs[kernel] if value in buffers]
     for value in sorted(flow.reads[kernel] & buffers.keys()):
@@ -126,22 +110,3 @@ def _dying_input(
         if may_overwrite(flow.program.kernels[kernel], output - flow.outputs[kernel].start, value, flow.types):
             return buffer
     return None
-
-
-def place(buffers: list[Buffer]) -> int:
-    """Give buffers that are in use at the same time different places; the bytes they take together.
-
-    Large ones first, each in the lowest gap that fits: simple, and close to the least possible for programs like ours.
-    """
-    placed: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        offset = 0
-        for other in placed:  # by offset
-            if other.last < buffer.first or buffer.last < other.first:
-                continue
-            if offset + buffer.size <= other.offset:
-                break
-            offset = max(offset, other.offset + other.size)
-        buffer.offset = offset
-        insort(placed, buffer, key=lambda b: b.offset)
-    return max((buffer.offset + buffer.size for buffer in placed), default=0)

@@ -172,23 +172,24 @@ def _profile(engine: Engine, machine: Machine, ticks: np.ndarray, steps: int, se
 def _kernel_times(
     engine: Engine, seconds: np.ndarray, functions: np.ndarray, owners: np.ndarray
 ) -> Iterable[KernelTime]:
-    """Of every kernel, from the commands that run it."""
+    """Of every kernel, from the commands that run it; kernels that run together count as the first of them."""
     types = engine.program.value_types
     spent: list[dict[int, float]] = [{} for _ in engine.program.kernels]
     for time_, function, owner in zip(seconds.tolist(), functions.tolist(), owners.tolist(), strict=True):
         if owner >= 0:
             spent[owner][function] = spent[owner].get(function, 0.0) + time_
-    for number, kernel in enumerate(engine.program.kernels):
-        code = engine.code.of(number)
+    for number in sorted(engine.flow.order):
+        kernel, code, group = engine.program.kernels[number], engine.code.of(number), engine.flow.group_of.get(number)
+        members = [number] if group is None else group.kernels
         names = [re.split("[._]", phase.function, maxsplit=1)[-1] for phase in code.phases]
         phases = dict(zip(names, spent[number].values(), strict=False)) if len(names) > 1 else {}
         yield KernelTime(
             number,
-            kind_of(kernel, types),
+            kind_of(kernel, types) if group is None else "group",
             engine.code.function_of[number],
             kernel.out_shape,
             kernel.reduce_shape,
             sum(spent[number].values()),
             phases,
-            workload(kernel, types),
+            sum((workload(engine.program.kernels[member], types) for member in members), Workload()),
         )

@@ -63,32 +63,25 @@ def make_schedule(flow: Dataflow, code: KernelCode, threads: int) -> Schedule:
         if item.kernel is not None:
             first[item.kernel] = min(first[item.kernel], time)
             last[item.kernel] = max(last[item.kernel], time)
+    for group in flow.groups:
+        for kernel in group.kernels:
+            first[kernel], last[kernel] = first[group.head], last[group.head]
     return Schedule(items, first, last, max(times, default=0), max((item.epoch for item in items), default=0) + 1)
-
-
-def waits_for(flow: Dataflow) -> list[set[int]]:
-    """Kernels that must be done before each kernel: makers of what it reads, readers of what it writes over."""
-    before = [{flow.maker[v] for v in values if v in flow.maker} for values in flow.reads]
-    for slot, landing in enumerate(flow.landing):
-        if landing.in_place:
-            kernel = flow.maker[landing.value]
-            before[kernel].update(reader for reader in flow.readers.get(slot, []) if reader != kernel)
-    return before
 
 
 def _stages(flow: Dataflow, code: KernelCode) -> list[list[Item]]:
     """Items by stage; those of one stage do not need each other. A kernel's phases take one stage each."""
     stages: list[list[Item]] = []
-    done: list[int] = []  # stage of each kernel's last phase
-    for kernel, before in enumerate(waits_for(flow)):
-        stage = max((done[other] + 1 for other in before), default=0)
+    done: dict[int, int] = {}  # stage of each kernel's last phase
+    for kernel in flow.order:
+        stage = max((done[other] + 1 for other in flow.waits_for[kernel]), default=0)
         stage = max(stage, len(stages) - 1 - BACK)
         for phase in code.of(kernel).phases:
             while len(stages) <= stage:
                 stages.append([])
             stages[stage].append(Item(phase, kernel))
             stage += 1
-        done.append(stage - 1)
+        done[kernel] = stage - 1
     copies: list[Item] = []
     for slot, landing in enumerate(flow.landing):
         if landing.copied:
@@ -102,7 +95,7 @@ class _Epochs:
     """Assigns epochs and chains, stage by stage."""
 
     def __init__(self, flow: Dataflow) -> None:
-        self.before = waits_for(flow)
+        self.before = flow.waits_for
         self.epoch = 0
         self.chains: list[list[Item]] = []  # of the current epoch; empty where merged into another
         self.shared: set[int] = set()  # kernels of the current epoch that all threads share

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from engine_kernels import code
 from tallystick.engine.dataflow import Dataflow
 from tallystick.engine.generate import generate
-from tallystick.engine.memory_plan import Buffer, make_plan, place
+from tallystick.engine.memory_plan import make_plan
+from tallystick.engine.placement import Buffer, place
 from tallystick.engine.schedule import make_schedule
 from tallystick.engine.target import Target
 from tallystick.spec.kernels import Kernel
