@@ -21,6 +21,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
+from tallystick.capture.dependence import explain
 from tallystick.errors import CaptureError
 
 SOURCE = "source"  # the key of a node's ``meta`` under which its line stands
@@ -66,10 +67,7 @@ class SourceRecorder(TorchDispatchMode):
         except RuntimeError as error:
             if _DATA_DEPENDENT.isdisjoint(func.tags):
                 raise
-            raise CaptureError(
-                f"{source}\n  makes Python, or a shape, depend on the values of tensors ({func}), which a program "
-                "cannot do: choose with torch.where, or mask instead of selecting"
-            ) from error
+            raise CaptureError(f"{source}{reached_from(sys._getframe(1))}\n  {explain(func)}") from error
         for node in reversed(graph.nodes):
             if node is last:
                 break
@@ -113,14 +111,26 @@ def user_frame(frame: FrameType | None, outermost: Collection[CodeType] = ()) ->
 
 
 def user_line_of(traceback: TracebackType | None) -> str | None:
-    """The innermost line of the user's code that an exception came through, or None."""
-    found = None
+    """The innermost line of the user's code that an exception came through, or None.
+
+    Where that is in an installed package, the line outside of packages that led there is said, too.
+    """
+    found, own = None, None
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if is_user_file(code.co_filename):
             found = _describe(code, traceback.tb_lineno)
+            own = own if is_installed(code.co_filename) else found
         traceback = traceback.tb_next
-    return found
+    return found if found is None or own in (None, found) else f"{found}\n  reached from {own}"
+
+
+def reached_from(frame: FrameType | None) -> str:
+    """The innermost line outside of installed packages, on a line of its own; empty if no package is in between."""
+    first = user_frame(frame)
+    while frame is not None and (is_installed(frame.f_code.co_filename) or not is_user_file(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return "" if frame is None or frame is first else f"\n  reached from {describe_frame(frame)}"
 
 
 def here() -> str:
@@ -145,4 +155,9 @@ def is_user_file(filename: str) -> bool:
     """Whether a source file is the user's: not PyTorch's, ours, or the standard library's."""
     if filename.startswith(("<frozen", "<string>", "<eval")) or filename.startswith((_TORCH, _PACKAGE)):
         return False
-    return not filename.startswith(_STANDARD) or any(part in filename for part in _SITE)
+    return not filename.startswith(_STANDARD) or is_installed(filename)
+
+
+def is_installed(filename: str) -> bool:
+    """Whether a source file belongs to an installed package."""
+    return any(part in filename for part in _SITE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +94,30 @@ def selects(model: nn.Module, x: Tensor) -> Tensor:
     return model(x)[x[:, 0] > 0].mean()  # this line
 
 
+def lists_numbers(model: nn.Module, x: Tensor) -> Tensor:
+    return sum(model(x).mean(1).tolist())  # this line
+
+
+def compares_all(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x).mean() if torch.equal(x, x) else x.mean()  # this line
+
+
+def selects_by_a_mask(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x).masked_select(x[:, :2] > 0).mean()  # this line
+
+
+def selects_by_numbers(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x)[torch.where(x[:, 0] > 0)].mean()  # this line
+
+
+def finds_values(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x).mean() * len(torch.unique(x))  # this line
+
+
+def repeats(model: nn.Module, x: Tensor) -> Tensor:
+    return model(x.repeat_interleave(x[:, 0].long(), 0)).mean()  # this line
+
+
 def uses_doubles(model: nn.Module, x: Tensor) -> Tensor:
     return model(x).double().mean().float()  # this line
 
@@ -111,9 +137,15 @@ def divides_by_zero(model: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "loss, message",
     [
-        (branches, r"depend on the values.*torch\.where"),
-        (takes_a_number_out, r"depend on the values.*torch\.where"),
-        (selects, r"depend on the values.*torch\.where"),
+        (branches, r"number out of a tensor.*if, compute both and choose with torch\.where"),
+        (takes_a_number_out, r"number out of a tensor \(item.*leave it a tensor"),
+        (lists_numbers, r"number out of a tensor \(item, tolist"),
+        (compares_all, r"number out of a tensor.*aten\.equal"),
+        (selects, r"selects as many elements as data decide \(x\[mask\].*torch\.where\(mask, x, 0\.0\)"),
+        (selects_by_a_mask, r"selects as many elements as data decide.*masked_select"),
+        (selects_by_numbers, r"selects as many elements as data decide.*nonzero"),
+        (finds_values, r"as many results as data have values.*count a fixed range"),
+        (repeats, r"as long as its values say: give the length, as output_size="),
         (uses_doubles, r"float64; use float32"),
         (uses_long_numbers, r"1099511627776; integers have 32 bits"),
         (mistakes_a_shape, r"RuntimeError"),
@@ -144,6 +176,36 @@ def test_errors_name_the_line(loss: Callable[..., Tensor], message: str) -> None
 def test_refused_hyperparameters(make: Callable[[], object], message: str) -> None:
     with pytest.raises(CaptureError, match=message):
         make()
+
+
+PACKAGE = """
+def select(model, x):
+    return model(x)[x[:, 0] > 0].mean()
+
+
+def divide(model, x):
+    return model(x).mean() / (1 // 0)
+"""
+
+
+@pytest.mark.parametrize("name, inside", [("select", r"return model\(x\)\["), ("divide", r"return model\(x\)\.mean")])
+def test_errors_inside_of_a_package_name_the_line_that_led_there_too(name: str, inside: str, tmp_path: Path) -> None:
+    file = tmp_path / "site-packages" / "package.py"
+    file.parent.mkdir()
+    file.write_text(PACKAGE, encoding="utf-8")
+    spec = spec_from_file_location("package", file)
+    assert spec is not None and spec.loader is not None
+    package = module_from_spec(spec)
+    spec.loader.exec_module(package)
+
+    def loss(model: nn.Module, x: Tensor) -> Tensor:
+        return getattr(package, name)(model, x)  # this line
+
+    with pytest.raises(CaptureError) as caught:
+        trace_training(**job(loss=loss))
+    first, second, *_ = str(caught.value).splitlines()
+    assert re.match(rf"package\.py:\d+ {name}: {inside}", first)
+    assert re.match(r"  reached from test_trace_errors\.py:\d+ loss: .*# this line", second)
 
 
 def test_integers_at_the_edge_of_32_bits_are_kept() -> None:
