@@ -66,3 +66,11 @@ def test_a_large_product_is_many_tasks_and_a_small_one_is_one() -> None:
     assert choose(tiles, 2048, 2048, 1, 2048, 512).tasks >= 16
     assert choose(tiles, 20, 30, 1, 40, 40).tasks == 1
     assert choose(tiles, 128, 128, 64, 32, 32).tasks == 64
+
+
+def test_large_products_of_few_tiles_are_still_shared() -> None:
+    """A weight gradient: few outputs, many steps. Idle threads cost more than panels read again."""
+    tiles = TileFormat.of(Target("avx512"))
+    assert choose(tiles, 192, 192, 1, 2080, 512).tasks >= 4
+    assert choose(tiles, 96, 384, 1, 2048, 512).tasks >= 4
+    assert choose(tiles, 30, 30, 1, 40, 40).tasks == 1
