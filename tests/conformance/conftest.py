@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from conformance.implementations import Implementation, Native, Specification, native_targets
+from conformance.implementations import (
+    Implementation,
+    Native,
+    Registered,
+    Specification,
+    native_targets,
+    registered_engines,
+)
 from tallystick.engine import Target
 
 THREADS = (1, 2, 3)
-NAMES = ["spec", *(f"{target.isa}-O{target.opt_level}-{threads}" for target in native_targets() for threads in THREADS)]
+NATIVE = [f"{target.isa}-O{target.opt_level}-{threads}" for target in native_targets() for threads in THREADS]
+INSTALLED = [f"engine {name}" for name in registered_engines()]
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +27,13 @@ def code_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("code")
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="session", params=["spec", *NATIVE, *INSTALLED])
 def impl(request: pytest.FixtureRequest, code_cache: Path) -> Implementation:
-    """Every implementation: the definition, then the engine for every target and one to three threads."""
+    """Every implementation: the definition, the engine for every target and one to three threads, other engines."""
     if request.param == "spec":
         return Specification()
+    if request.param in INSTALLED:
+        return Registered(request.param.removeprefix("engine "))
     isa, level, threads = request.param.split("-")
     return Native(Target(isa, int(level[1:])), int(threads), code_cache)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from property.strategies import Case
 from tallystick.engine import Engine, Target
+from tallystick.engine.backends import DEFAULT, engine_names, make_engine
 from tallystick.engine.target import runnable
 from tallystick.spec.programs import run, run_step
 from tallystick.spec.tensors import DType, Tensor, TensorType
@@ -76,6 +77,29 @@ class Native:
     def trace(self, case: Case) -> list[bytes]:
         values = self.engine(case).trace(arrays(case.state), arrays(case.constants), case.first_step)
         return [array.tobytes() for array in values]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An engine by its name."""
+
+    name: str
+
+    def final_state(self, case: Case) -> list[bytes]:
+        engine = make_engine(case.program, name=self.name)
+        with engine.start(arrays(case.state), arrays(case.constants), case.first_step) as session:
+            session.advance(case.steps)
+            return [array.tobytes() for array in session.state()]
+
+    def trace(self, case: Case) -> list[bytes]:
+        engine = make_engine(case.program, name=self.name)
+        values = engine.trace(arrays(case.state), arrays(case.constants), case.first_step)
+        return [array.tobytes() for array in values]
+
+
+def registered_engines() -> list[str]:
+    """Engines that are installed besides the one of this package, whose targets are implementations of their own."""
+    return [name for name in engine_names() if name != DEFAULT]
 
 
 def native_targets() -> list[Target]:

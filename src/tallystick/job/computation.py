@@ -12,7 +12,7 @@ from tallystick.job.slices import advance_in_slices
 from tallystick.spec.programs import Program
 
 if TYPE_CHECKING:
-    from tallystick.engine import Engine
+    from tallystick.engine.backends import AnyEngine
 
 
 class EngineComputation:
@@ -22,12 +22,12 @@ class EngineComputation:
     """
 
     def __init__(self, program: Program, constants: Sequence[np.ndarray], threads: int | None = None) -> None:
-        from tallystick.engine import Engine
+        from tallystick.engine.backends import make_engine
 
         self.program = program
         self.constants: Sequence[np.ndarray] = list(constants)
         self._threads = threads
-        self._engine: Engine = Engine(program, threads)
+        self._engine: AnyEngine = make_engine(program, threads)
 
     def advance(self, state: Sequence[np.ndarray], step: int, steps: int, listener: Listener) -> list[np.ndarray]:
         with self._engine.start(state, self.constants, step) as session:
@@ -41,6 +41,6 @@ class EngineComputation:
         return self._engine.trace(state, self.constants if constants is None else constants, step)
 
     def evaluate(self, program: Program, constants: Sequence[np.ndarray], step: int) -> list[np.ndarray]:
-        from tallystick.engine import Engine
+        from tallystick.engine.backends import make_engine
 
-        return Engine(program, self._threads).trace([], constants, step)
+        return make_engine(program, self._threads).trace([], constants, step)

@@ -18,7 +18,7 @@ from tallystick.job.slices import advance_in_slices
 from tallystick.job.states import aligned
 
 if TYPE_CHECKING:
-    from tallystick.engine import Engine
+    from tallystick.engine.backends import AnyEngine
 
 
 def segments_to_run(boundaries: Iterable[int], intact: Iterable[int]) -> list[int]:
@@ -38,7 +38,9 @@ class Replay:
     ``checked`` are the segments whose end was compared; it stops after the first that is wrong.
     """
 
-    def __init__(self, folder: RunFolder, found: Checked, engine: Engine, reporter: Reporter, hasher: Hasher) -> None:
+    def __init__(
+        self, folder: RunFolder, found: Checked, engine: AnyEngine, reporter: Reporter, hasher: Hasher
+    ) -> None:
         assert found.program is not None and found.constants is not None, "only an intact program can be run"
         self.folder = folder
         self.found = found

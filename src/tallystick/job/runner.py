@@ -28,7 +28,7 @@ from tallystick.spec.tensors import DType
 from tallystick.store import FolderLock, require_space
 
 if TYPE_CHECKING:
-    from tallystick.engine import Engine
+    from tallystick.engine.backends import AnyEngine
     from tallystick.job.job import Job
 
 INSTEAD = "Choose another folder, or start anew in this one (resume=False), which deletes what it holds."
@@ -138,11 +138,11 @@ class Runner:
 
     def run(self, first: int, threads: int | None) -> Sequence[np.ndarray]:
         """Segments ``first`` to the end; returns the final state."""
-        from tallystick.engine import Engine
+        from tallystick.engine.backends import make_engine
 
         done = self.manifest.boundary_step(first)
         self.reporter.tell("compile", done, first)
-        engine = Engine(self.job.captured.program, threads=threads)
+        engine = make_engine(self.job.captured.program, threads)
         self.facts["machine"] = engine.describe()
         self.facts["peak_memory_bytes"] = int(engine.peak_memory)
         if first < self.manifest.segments:
@@ -150,7 +150,7 @@ class Runner:
         self.facts["finished"] = now()
         return self.state
 
-    def run_segments(self, engine: Engine, first: int) -> None:
+    def run_segments(self, engine: AnyEngine, first: int) -> None:
         start = self.manifest.boundary_step(first)
         self.reporter.tell("run", start, first)
         with engine.start(self.state, self.job.captured.constants, step=start) as session:

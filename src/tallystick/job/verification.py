@@ -21,7 +21,7 @@ from tallystick.job.replay import Replay, segments_to_run
 from tallystick.job.report import Finding, VerificationReport, miss_probability
 
 if TYPE_CHECKING:
-    from tallystick.engine import Engine
+    from tallystick.engine.backends import AnyEngine
 
 
 def verify(
@@ -135,16 +135,16 @@ def replay(
 
 def compiled(
     found: Checked, segments: Sequence[int], threads: int | None, progress: Listener | None
-) -> tuple[Engine, Reporter]:
+) -> tuple[AnyEngine, Reporter]:
     """The engine for running these segments, and who is told how far it is."""
-    from tallystick.engine import Engine
+    from tallystick.engine.backends import make_engine
 
     manifest = found.receipt.manifest
     steps = sum(manifest.boundary_step(segment + 1) - manifest.boundary_step(segment) for segment in segments)
     reporter = Reporter(progress, steps, len(segments))
     reporter.tell("compile")
     assert found.program is not None, "the caller has checked it"
-    return Engine(found.program, threads=threads), reporter
+    return make_engine(found.program, threads), reporter
 
 
 def damaged_state(folder: RunFolder, found: Checked, boundary: int) -> Finding:
