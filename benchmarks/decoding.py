@@ -4,7 +4,7 @@
 
 Both sides feed one token of every row, attend to a cache of all tokens before it, and take the most probable token
 next. PyTorch runs the models of ``transformers`` as a user would write it, in inference mode, with the cache that grows
-and with the one of fixed size; the faster is the peer. Our side includes everything that a receipt is about but hashing.
+and with the one of fixed size; the faster is the peer. States are not hashed here.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ class KeyValueCache:
 
         Shapes: query (rows, heads, fed, width), keys and values with as many heads or a divisor of it -> as query.
         """
-        return masked_attention(query, *self.update(keys, values, layer_idx), self.mask, scale)
+        keys, values = self.update(keys, values, layer_idx)
+        return masked_attention(query, keys, values, self.mask, scale)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens before the fed ones, as far as shapes know: models that use it instead of positions get it wrong."""
@@ -89,7 +90,8 @@ class MaskWriter(TorchFunctionMode):
         kwargs = kwargs or {}
         plain = len(args) == 3 and not kwargs.get("dropout_p") and not kwargs.get("is_causal")
         if func is F.scaled_dot_product_attention and plain and kwargs.get("attn_mask") is self._cache.mask:
-            return masked_attention(*args, self._cache.mask, kwargs.get("scale"))
+            query, keys, values = args
+            return masked_attention(query, keys, values, self._cache.mask, kwargs.get("scale"))
         return func(*args, **kwargs)
 
 
