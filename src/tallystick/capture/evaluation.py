@@ -18,7 +18,7 @@ class Evaluation:
     """The scalar code of a kernel, as expressions.
 
     ``body`` is over the output and reduce axes; ``epilogue`` (of a fold) over the output axes. ``nodes`` are all nodes
-    written out in it, ``loads`` the nodes read from memory.
+    written out in it, ``loads`` the nodes read from memory. Whether the nodes in ``met`` are inlined decided about it.
     """
 
     out_extents: Axes
@@ -31,6 +31,7 @@ class Evaluation:
     scatter: Scatter | None
     nodes: frozenset[int]
     loads: frozenset[int]
+    met: frozenset[int]
     needed_in_body: tuple[Scalar, ...]
     needed_in_epilogue: tuple[Scalar, ...]
 
@@ -61,6 +62,7 @@ def evaluate_map(
         scatter=None,
         nodes=frozenset(inliner.nodes),
         loads=frozenset(inliner.loads),
+        met=frozenset(inliner.met),
         needed_in_body=tuple(graph.scalars.closure(body)),
         needed_in_epilogue=(),
     )
@@ -126,6 +128,7 @@ def evaluate_fold(
         scatter=None,
         nodes=frozenset(in_body.nodes | in_epilogue.nodes),
         loads=frozenset(in_body.loads | in_epilogue.loads),
+        met=frozenset(in_body.met | in_epilogue.met),
         needed_in_body=tuple(scalars.closure(body)),
         needed_in_epilogue=tuple(scalars.closure(epilogue)),
     )
@@ -160,6 +163,7 @@ def evaluate_scatter(graph: TensorGraph, node: Node, inlined: Collection[int]) -
         scatter=replace(kind, address=plain),
         nodes=frozenset(inliner.nodes | {node.number}),
         loads=frozenset(loads),
+        met=frozenset(inliner.met),
         needed_in_body=tuple(graph.scalars.closure([word, *(scalar for _, scalar in plain.computed)])),
         needed_in_epilogue=(),
     )

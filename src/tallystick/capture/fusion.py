@@ -14,13 +14,15 @@ kernels need each other is not made. Ties are broken by node numbers: the result
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable
 from itertools import count
 from math import prod
 
+from tallystick.capture.cluster import Cluster
 from tallystick.capture.graph import Map
 from tallystick.capture.inlining import NotFusable
-from tallystick.capture.plan import Cluster, Plan
+from tallystick.capture.plan import Plan
 
 SMALL = 4096  # points of a kernel that costs little but its start
 NEAR = 4  # small kernels on either side that one is tried with
@@ -99,7 +101,7 @@ def merge_best(plan: Plan, rule: Rule) -> None:
     plan.refresh()
 
     def consider(a: Cluster, b: Cluster) -> None:
-        if prod(a.out_extents) != prod(b.out_extents) or not rule(plan, a, b) or plan.makes_circle(a, b):
+        if a.out_points != b.out_points or not rule(plan, a, b) or plan.makes_circle(a, b):
             return
         try:
             merged = plan.merged(a, b)
@@ -140,10 +142,6 @@ def neighbours(plan: Plan, cluster: Cluster) -> list[Cluster]:
 
 def near(plan: Plan, cluster: Cluster) -> list[int]:
     """The next few clusters of the same kind with as many points."""
-    numbers = sorted(
-        other.number
-        for other in plan.clusters.values()
-        if prod(other.out_extents) == prod(cluster.out_extents) and other.is_map == cluster.is_map
-    )
-    at = numbers.index(cluster.number)
+    numbers = plan.alike(cluster)
+    at = bisect_left(numbers, cluster.number)
     return numbers[max(at - NEAR, 0) : at + NEAR + 1]

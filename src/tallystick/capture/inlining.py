@@ -25,7 +25,8 @@ class Inliner:
     """Writes out expressions over the axes of one loop nest.
 
     ``inlined`` are nodes that are written out wherever they are read. ``members`` are written out where they are read
-    at the nest's own point. ``accumulators`` give the scalar of a fold's result at that point.
+    at the nest's own point. ``accumulators`` give the scalar of a fold's result at that point. ``met`` are all nodes of
+    which it counted whether they are inlined, even if nothing of them is left.
     """
 
     graph: TensorGraph
@@ -35,6 +36,7 @@ class Inliner:
     accumulators: Mapping[int, Scalar] = field(default_factory=dict)
     nodes: set[int] = field(default_factory=set)
     loads: set[int] = field(default_factory=set)
+    met: set[int] = field(default_factory=set)
     depth: int = 0  # of nodes written out inside one another
     _known: dict[Read, Scalar] = field(default_factory=dict)
     _scalars: dict[Scalar, Scalar] = field(default_factory=dict)
@@ -112,8 +114,10 @@ class Inliner:
                     self.nodes.add(target.number)
                     return self.accumulators[target.number]
                 return self.node(target, split_forms(target.extents, self.extents))
+            self.met.add(target.number)
             if target.number not in self.inlined:
                 raise NotFusable("a member is read at another point")
+        self.met.add(node.number)
         if node.number in self.inlined:
             return self._inlined(node, read)
         self.loads.add(target.number)

@@ -283,15 +283,20 @@ def check_evaluation(graph: TensorGraph, evaluation: Evaluation, shape: tuple[in
     """Raise NotFusable unless the evaluation makes a legal kernel whose outputs have the shape, if one is given."""
     if evaluation.specs and evaluation.specs[0].contraction and not linear:
         check_operands(graph, evaluation.body[0])
-    if shape is None and is_small(graph, evaluation):
+    if is_small(graph, evaluation, 0 if shape is None else len(shape)):
+        if shape is not None:
+            joined_axes(graph, evaluation, shape)
         return
     outputs = max(1, len(evaluation.epilogue) if evaluation.specs else len(evaluation.body))
     build_kernel(graph, evaluation, NoNumbers(), [DType.F32] * outputs, shape, ())
 
 
-def is_small(graph: TensorGraph, evaluation: Evaluation) -> bool:
-    """Whether a kernel is certainly within all limits, by bounds that are quick to compute."""
-    axes = len(evaluation.out_extents) + len(evaluation.reduce_extents)
+def is_small(graph: TensorGraph, evaluation: Evaluation, rank: int) -> bool:
+    """Whether a kernel is certainly within all limits, by bounds that are quick to compute.
+
+    ``rank``: the least number of output axes.
+    """
+    axes = max(rank, len(evaluation.out_extents)) + len(evaluation.reduce_extents)
     scalars = graph.scalars
     total, loads, guards, computed = 0, 0, 0, 0
     for code in (evaluation.needed_in_body, evaluation.needed_in_epilogue):

@@ -9,13 +9,15 @@ from typing import Any
 
 from torch import fx
 
+from tallystick.capture.cluster import Cluster
+from tallystick.capture.collector import collector_paused
 from tallystick.capture.context import Lowering, single_axes
 from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.fusion import fuse
 from tallystick.capture.graph import Flat, Input, Node, Scatter, TensorGraph
 from tallystick.capture.kernel_builder import build_kernel
 from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
-from tallystick.capture.plan import Cluster, Plan
+from tallystick.capture.plan import Plan
 from tallystick.capture.refusals import advice
 from tallystick.capture.registry import lowerings
 from tallystick.capture.rematerialisation import rematerialised
@@ -42,6 +44,7 @@ class Lowered:
     sources: list[str]
 
 
+@collector_paused()
 def lower(graph: fx.Graph, slots: Sequence[Slot], fused: bool = True) -> Lowered:
     """The program of a pure graph with one placeholder per slot (states, constants, the step) and one output per state.
 

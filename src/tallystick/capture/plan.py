@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from tallystick.capture.ancestry import Ancestry
 from tallystick.capture.axes import Axes
 from tallystick.capture.broadcast import refine
+from tallystick.capture.cluster import Cluster
 from tallystick.capture.cost import evaluation_cost
 from tallystick.capture.evaluation import Evaluation, evaluate_fold, evaluate_map, evaluate_scatter
-from tallystick.capture.graph import Fold, FoldSpec, Map, Node, Scatter, TensorGraph
+from tallystick.capture.graph import Fold, Map, Node, Scatter, TensorGraph
 from tallystick.capture.inlining import NotFusable
 from tallystick.capture.kernel_builder import check_evaluation
 from tallystick.errors import CaptureError
 from tallystick.spec import limits
-
-
-@dataclass(slots=True, eq=False)
-class Cluster:
-    """Nodes computed by one kernel.
-
-    ``members`` are the maps and fold results at the kernel's points. ``outputs`` are those others need from memory.
-    ``shape`` is the shape its outputs must have, if one of them is a state slot's next value. A ``linear`` kernel has
-    one output axis and finds all indices by arithmetic: the way out where there would be too many axes.
-    """
-
-    number: int
-    members: frozenset[int]
-    out_extents: Axes
-    reduce_extents: Axes = ()
-    specs: tuple[FoldSpec, ...] = ()
-    scatter: int | None = None
-    shape: tuple[int, ...] | None = None
-    linear: bool = False
-    outputs: tuple[int, ...] = ()
-    evaluation: Evaluation | None = None
-    cost: float = 0.0
-
-    @property
-    def loads(self) -> frozenset[int]:
-        assert self.evaluation is not None, "a cluster is evaluated before it is asked for its loads"
-        return self.evaluation.loads
-
-    @property
-    def points(self) -> int:
-        return prod(self.out_extents) * prod(self.reduce_extents)
-
-    @property
-    def is_map(self) -> bool:
-        return not self.specs and self.scatter is None
-
-    @property
-    def is_contraction(self) -> bool:
-        return any(spec.contraction for spec in self.specs)
-
-    @property
-    def is_scan(self) -> bool:
-        return any(spec.scan for spec in self.specs)
 
 
 @dataclass(slots=True)
@@ -76,8 +36,12 @@ class Plan:
     owner: dict[int, Cluster] = field(default_factory=dict)
     readers: dict[int, set[int]] = field(default_factory=dict)  # numbers of the clusters that load a node
     _before: dict[int, set[int]] = field(default_factory=dict)  # clusters whose results a cluster loads
-    _ancestors: dict[int, int] | None = None
+    _ancestors: Ancestry | None = None
     _touched: set[int] = field(default_factory=set)  # clusters whose nodes lost or gained a reader
+    _queue: list[int] = field(default_factory=list)  # their numbers, negative: a heap whose first is the last cluster
+    _alike: dict[tuple[int, bool], list[int]] = field(default_factory=dict)  # clusters by points and kind, in order
+    _evaluated: dict[object, list[tuple[frozenset[int], Evaluation]]] = field(default_factory=dict)
+    _costs: dict[int, tuple[Evaluation, float]] = field(default_factory=dict)  # by the evaluation's identity
 
     # MAKING CLUSTERS
     def add(self, nodes: Sequence[Node]) -> None:
@@ -90,12 +54,12 @@ class Plan:
         while evaluated is None:
             evaluated = self._evaluated_alone(nodes, linear)
         for cluster, _ in evaluated:
-            self.clusters[cluster.number] = cluster
+            self._enlist(cluster)
             for number in cluster.members:
                 self.owner[number] = cluster
         for cluster, evaluation in evaluated:
             self._commit_evaluation(cluster, evaluation)
-        self._touched.update(self.clusters)
+        self._settle_later(self.clusters)
         self.settle()
 
     def _evaluated_alone(self, nodes: Sequence[Node], linear: set[int]) -> list[tuple[Cluster, Evaluation]] | None:
@@ -163,7 +127,22 @@ class Plan:
 
     # EVALUATING
     def evaluate(self, cluster: Cluster, outputs: Sequence[int], inlined: Collection[int]) -> Evaluation:
-        """The code of a cluster that stores these outputs. Raises: NotFusable past a limit."""
+        """The code of a cluster that stores these outputs. Raises: NotFusable past a limit.
+
+        The same question is asked again and again while moves are tried: what was found once is kept, with the answers
+        to whether nodes are inlined that it rests on.
+        """
+        specs = tuple(map(id, cluster.specs))
+        extents = (cluster.out_extents, cluster.reduce_extents, cluster.linear, cluster.shape)
+        found = self._evaluated.setdefault((cluster.members, cluster.scatter, specs, extents, tuple(outputs)), [])
+        for written_out, evaluation in found:
+            if all((number in inlined) == (number in written_out) for number in evaluation.met):
+                return evaluation
+        evaluation = self._evaluate(cluster, outputs, inlined)
+        found.append((evaluation.met.intersection(inlined), evaluation))
+        return evaluation
+
+    def _evaluate(self, cluster: Cluster, outputs: Sequence[int], inlined: Collection[int]) -> Evaluation:
         graph = self.graph
         if len(outputs) > limits.OUTPUTS:
             raise NotFusable("too many outputs")
@@ -187,8 +166,11 @@ class Plan:
         return evaluation
 
     def cost_of(self, evaluation: Evaluation, outputs: Sequence[int]) -> float:
-        stored = sum(self.graph.nodes[number].elements * self.graph.nodes[number].dtype.size for number in outputs)
-        return evaluation_cost(self.graph, evaluation, stored)
+        """What the kernel costs; ``outputs`` are those that the evaluation stores."""
+        if id(evaluation) not in self._costs:
+            stored = sum(self.graph.nodes[number].elements * self.graph.nodes[number].dtype.size for number in outputs)
+            self._costs[id(evaluation)] = evaluation, evaluation_cost(self.graph, evaluation, stored)
+        return self._costs[id(evaluation)][1]
 
     def wanted_outputs(self, members: Collection[int], without: Collection[int] = ()) -> tuple[int, ...]:
         """Members that must be in memory, if the clusters numbered ``without`` do not count as readers."""
@@ -207,12 +189,18 @@ class Plan:
         self._connect(cluster)
 
     def _touch(self, nodes: Iterable[int]) -> None:
-        self._touched.update(self.owner[number].number for number in nodes if number in self.owner)
+        self._settle_later(self.owner[number].number for number in nodes if number in self.owner)
+
+    def _settle_later(self, clusters: Iterable[int]) -> None:
+        for number in clusters:
+            if number not in self._touched:
+                self._touched.add(number)
+                heapq.heappush(self._queue, -number)
 
     def settle(self) -> None:
         """Let every cluster store exactly what others need, and drop clusters that nobody needs."""
-        while self._touched:
-            number = max(self._touched)
+        while self._queue:
+            number = -heapq.heappop(self._queue)
             self._touched.discard(number)
             cluster = self.clusters.get(number)
             if cluster is None:
@@ -232,7 +220,17 @@ class Plan:
             if self.owner.get(number) is cluster:
                 del self.owner[number]
         del self.clusters[cluster.number]
+        alike = self._alike[cluster.out_points, cluster.is_map]
+        del alike[bisect_left(alike, cluster.number)]
         self._before.pop(cluster.number, None)
+
+    def _enlist(self, cluster: Cluster) -> None:
+        self.clusters[cluster.number] = cluster
+        insort(self._alike.setdefault((cluster.out_points, cluster.is_map), []), cluster.number)
+
+    def alike(self, cluster: Cluster) -> list[int]:
+        """Numbers of all clusters of the same kind with as many output points, in order."""
+        return self._alike[cluster.out_points, cluster.is_map]
 
     # DEPENDENCIES
     def _connect(self, cluster: Cluster) -> None:
@@ -244,30 +242,15 @@ class Plan:
         """Numbers of the clusters whose results a cluster loads."""
         return self._before[cluster.number]
 
-    def ancestors(self) -> dict[int, int]:
-        """For every cluster the set of clusters before it, as bits by cluster number; or a few more than those."""
+    def ancestors(self) -> Ancestry:
+        """Which clusters come before which."""
         if self._ancestors is None:
-            found: dict[int, int] = {}
-            for cluster in self.ordered():
-                bits = 0
-                for number in self.dependencies(cluster):
-                    bits |= found[number] | (1 << number)
-                found[cluster.number] = bits
-            self._ancestors = found
+            self._ancestors = Ancestry((cluster.number, self.dependencies(cluster)) for cluster in self.ordered())
         return self._ancestors
 
     def refresh(self) -> None:
         """Forget ancestors that are none any more."""
         self._ancestors = None
-
-    def _merge_ancestors(self, a: int, b: int, merged: int) -> None:
-        ancestors = self.ancestors()
-        both = (1 << a) | (1 << b)
-        own = (ancestors.pop(a) | ancestors.pop(b)) & ~both
-        ancestors[merged] = own
-        for number, bits in ancestors.items():
-            if bits & both:
-                ancestors[number] = (bits & ~both) | own | (1 << merged)
 
     def ordered(self) -> list[Cluster]:
         """All clusters, each after those it depends on, otherwise in the order of their numbers."""
@@ -294,13 +277,16 @@ class Plan:
         ancestors = self.ancestors()
         for one, other in ((a, b), (b, a)):
             for number in self.dependencies(one):
-                if number != other.number and ancestors[number] >> other.number & 1:
+                if number != other.number and ancestors.comes_before(other.number, number):
                     return True
         return False
 
     # MOVES
     def merged(self, a: Cluster, b: Cluster) -> Cluster:
         """What a and b would be as one cluster, evaluated. Raises: NotFusable."""
+        outputs = self.wanted_outputs(a.members | b.members, [a.number, b.number])
+        if len(outputs) > limits.OUTPUTS:
+            raise NotFusable("too many outputs")
         out = common_axes(a.out_extents, b.out_extents)
         reduce = a.reduce_extents or b.reduce_extents
         if a.reduce_extents and b.reduce_extents:
@@ -308,7 +294,7 @@ class Plan:
         members = a.members | b.members
         cluster = Cluster(min(a.number, b.number), members, out, reduce, specs=a.specs + b.specs)
         cluster.shape = self._shape(members)
-        cluster.outputs = self.wanted_outputs(members, [a.number, b.number])
+        cluster.outputs = outputs
         cluster.evaluation = self.evaluate(cluster, cluster.outputs, self.inlined)
         cluster.cost = self.cost_of(cluster.evaluation, cluster.outputs)
         return cluster
@@ -317,18 +303,18 @@ class Plan:
         """Commit a merge."""
         evaluation = merged.evaluation
         assert evaluation is not None, "a merged cluster is evaluated"
-        self._merge_ancestors(a.number, b.number, merged.number)
+        self.ancestors().merge(a.number, b.number, merged.number)
         self._remove(a)
         self._remove(b)
         merged.evaluation = None
-        self.clusters[merged.number] = merged
+        self._enlist(merged)
         for number in merged.members:
             self.owner[number] = merged
         self._commit_evaluation(merged, evaluation)
         for number in merged.members:
             for reader in self.readers.get(number, ()):
                 self._connect(self.clusters[reader])
-        self._touched.add(merged.number)
+        self._settle_later([merged.number])
         self.settle()
 
     def dissolve(self, number: int, margin: float = 0.0) -> bool:
