@@ -32,7 +32,8 @@ class TinyModel(nn.Module):
         """Without a cache."""
         x = self.token(tokens) + self.place(torch.arange(tokens.shape[1]))
         for layer in self.qkv:
-            attended = F.scaled_dot_product_attention(*heads(layer(x)), is_causal=True)
+            query, keys, values = heads(layer(x))
+            attended = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
             x = x + self.drop(attended.transpose(1, 2).flatten(2))
         return self.head(x * 3.0)
 

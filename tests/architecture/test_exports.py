@@ -22,6 +22,7 @@ PUBLIC = {
     "Job",
     "JobError",
     "Manifest",
+    "PreprocessingJob",
     "ProgramError",
     "Progress",
     "ProtocolError",

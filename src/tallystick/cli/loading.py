@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from tallystick.errors import JobError
 
 if TYPE_CHECKING:
-    from tallystick.job import GenerationJob, Job, TrainingJob
+    from tallystick.job import GenerationJob, Job, PreprocessingJob, TrainingJob
 
-    AnyJob = TrainingJob | GenerationJob | Job
+    AnyJob = TrainingJob | GenerationJob | PreprocessingJob | Job
 
 USER_FILES: set[str] = set()
 """Files imported for the user: an exception that ends in one of them is the user's, not ours."""
@@ -87,17 +87,17 @@ def load_job(reference: str) -> AnyJob:
 
     Raises: JobError if it is something else.
     """
-    from tallystick.job import GenerationJob, Job, TrainingJob
+    from tallystick.job import GenerationJob, Job, PreprocessingJob, TrainingJob
 
     found = load_object(reference)
     if inspect.isfunction(found):
         if needed := required_parameters(found):
             raise JobError(f"{reference} needs arguments ({', '.join(needed)}): a job function takes none")
         made = found()
-        if isinstance(made, TrainingJob | GenerationJob | Job):
+        if isinstance(made, TrainingJob | GenerationJob | PreprocessingJob | Job):
             return made
         raise JobError(f"{reference} returned {describe(made)}, not a tallystick.TrainingJob")
-    if isinstance(found, TrainingJob | GenerationJob | Job):
+    if isinstance(found, TrainingJob | GenerationJob | PreprocessingJob | Job):
         return found
     raise JobError(f"{reference} is {describe(found)}; give a tallystick.TrainingJob or a function that returns one")
 

@@ -3,6 +3,7 @@
 from tallystick.job.generation import GenerationJob, GenerationRun
 from tallystick.job.job import Job
 from tallystick.job.manifest import Manifest
+from tallystick.job.preprocessing import PreprocessingJob
 from tallystick.job.progress import Progress
 from tallystick.job.receipt import Receipt, load_receipt
 from tallystick.job.report import Finding, VerificationReport
@@ -17,6 +18,7 @@ __all__ = [
     "GenerationRun",
     "Job",
     "Manifest",
+    "PreprocessingJob",
     "Progress",
     "Receipt",
     "Run",

@@ -11,29 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import tallystick as ts
+from captured_runs import final
 from tallystick.capture.random import philox_words
-from tallystick.engine import Engine
 from tallystick.errors import CaptureError
-from tallystick.spec.programs import run
-from tallystick.spec.tensors import Tensor as Value
 
 State = dict[str, Tensor]
 X = np.arange(4, dtype=np.float32)
-
-
-def final(captured: ts.Captured, steps: int) -> dict[str, np.ndarray]:
-    """The state after some steps, which engine and specification agree on to the bit."""
-    program = captured.program
-    given = (
-        [Value(type, array.tobytes()) for type, array in zip(types, arrays, strict=True)]
-        for types, arrays in ((program.states, captured.state), (program.constants, captured.constants))
-    )
-    specified = [bytes(value.data) for value in run(program, *given, 0, steps)]
-    with Engine(program, threads=1).start(captured.state, captured.constants) as session:
-        session.advance(steps)
-        arrays = [np.array(array) for array in session.state()]
-    assert [array.tobytes() for array in arrays] == specified
-    return dict(zip(captured.state_names, arrays, strict=True))
 
 
 def test_state_may_be_changed_in_place_and_read_by_the_step_number() -> None:

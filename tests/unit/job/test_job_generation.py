@@ -12,19 +12,17 @@ import pytest
 import torch
 
 import tallystick as ts
+from captured_runs import final
 from generation_models import CONTEXT, PROMPTS, TinyModel, decode, drawn_by_reference, generation_job, greedy, uniforms
 from job_helpers import copy_run, tree
 from tallystick.dispute import LocalArena
-from tallystick.engine import Engine
 from tallystick.engine.dataflow import Dataflow
 from tallystick.errors import CaptureError, JobError
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
 from tallystick.job.simulation import simulate
 from tallystick.job.stretch import whole_job
-from tallystick.spec.programs import run
 from tallystick.spec.referee import Terms
-from tallystick.spec.tensors import Tensor as Value
 
 NEW = 12
 
@@ -88,15 +86,7 @@ def test_engine_and_specification_agree() -> None:
     job = generation_job(sampling=ts.Sample(top_p=0.9), new_tokens=2, prompts=[[1, 2], [3]])
     for one, steps in ((job.prefill_job(), 1), (job.job(), 2)):
         assert one is not None
-        captured, program = one.captured, one.captured.program
-        given = (
-            [Value(type, array.tobytes()) for type, array in zip(types, arrays, strict=True)]
-            for types, arrays in ((program.states, captured.state), (program.constants, captured.constants))
-        )
-        specified = [bytes(value.data) for value in run(program, *given, 0, steps)]
-        with Engine(program, threads=2).start(captured.state, captured.constants) as session:
-            session.advance(steps)
-            assert [array.tobytes() for array in session.state()] == specified
+        final(one.captured, steps, threads=2)
 
 
 def test_a_token_costs_one_row_of_the_cache() -> None:
