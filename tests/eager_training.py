@@ -139,7 +139,9 @@ def torch_optimizers(
     if isinstance(ours, Muon):
         matrices = {n: p for n, p in parameters.items() if (ours.matrices(n, p) if ours.matrices else p.ndim == 2)}
         rest = {name: p for name, p in parameters.items() if name not in matrices}
-        return [scheduled(MuonInFloat32, ours, matrices), *torch_optimizers(ours.rest, rest)]
+        rules = {rule: getattr(ours.rest, rule) or getattr(ours, rule) for rule in ("schedule", "decay", "lr_scale")}
+        others = dataclasses.replace(ours.rest, **rules)
+        return [scheduled(MuonInFloat32, ours, matrices), *torch_optimizers(others, rest)]
     return [scheduled(getattr(torch.optim, ours.name, Lion), ours, parameters)]
 
 

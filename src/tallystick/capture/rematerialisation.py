@@ -24,7 +24,8 @@ from tallystick.spec.programs import Program
 from tallystick.spec.views import View
 
 MINIMUM_BYTES = 1 << 20  # smaller tensors are kept: they fit a cache
-EXPANSION = 3  # how many times larger a tensor must be than what its copy reads; int8 weights with scales fit
+EXPANSION = 4  # how many times larger a tensor must be than what its copy reads
+MAP_EXPANSION = 3  # the same if the copy only takes maps: weights stored as int8 with scales, say
 WORK = 1024  # per element, at most
 DISTANCE = 8  # kernels between two readings that are near
 SMALL = 64  # a tensor so many times smaller is kept for a copy rather than made again for it
@@ -125,10 +126,11 @@ class _Analysis:
     def _is_worth(self, value: int, gaps: Mapping[int, Gap]) -> bool:
         recipe = self.recipe(value, gaps)
         work = sum(kernel_work(self.program.kernels[number]) for number in recipe.kernels)
+        maps = all(self.program.kernels[number].fold is None for number in recipe.kernels)
         return (
             len(recipe.kernels) <= LONGEST
             and work <= WORK * self.types[value].elements
-            and self.types[value].nbytes >= EXPANSION * recipe.bytes_read
+            and self.types[value].nbytes >= (MAP_EXPANSION if maps else EXPANSION) * recipe.bytes_read
             and self._born_in(gaps[value]) >= recipe.bytes_read
         )
 
