@@ -63,7 +63,7 @@ def cos(b: CodeBuilder, x: Register) -> Register:
 
 
 def tan(b: CodeBuilder, x: Register) -> Register:
-    """Tangent, within 1 ulp below 2^24 and 1.2 ulp beyond; NaN for infinities."""
+    """Tangent, within 1 ulp below 2^24 and 2 ulp beyond; NaN for infinities."""
     reduced = reduce(b, x)
     # TANGENT NEAR ZERO, as a sum of two floats
     square, third, lost = cube(b, reduced.high)
