@@ -72,20 +72,41 @@ def multi_margin_backward(
     return (slope * incoming).reshape(x.shape)
 
 
+def multilabel_margin(x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
+    """Shapes: x and target (N, C) or (C,). Returns the loss, and 1 where a class is a target, in the shape of x."""
+    over, is_target = lacking_margins(x, target)
+    loss = over.clamp(min=0).sum((1, 2)) / x.shape[-1]
+    marked = is_target.to(x.dtype).reshape(target.shape)
+    if reduction == 0:
+        return (loss if x.dim() > 1 else loss.reshape([])), marked
+    return (loss.sum() / loss.shape[0] if reduction == MEAN else loss.sum()), marked
+
+
 def multilabel_margin_backward(grad: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
-    """Shapes: x, target and is_target (N, C) or (C,); a row's targets end before its first -1."""
-    rows, classes = (x.shape[0], x.shape[1]) if x.dim() > 1 else (1, x.numel())
-    table, targets, marked = x.reshape(rows, classes), target.reshape(rows, classes), is_target.reshape(rows, classes)
-    counts = (targets < 0).to(torch.int64).cumsum(1) == 0
-    chosen = table.gather(1, targets.clamp(min=0))
-    # (N, targets, classes): a target less than 1 above what is none
-    over = (1.0 - chosen.unsqueeze(2) + table.unsqueeze(1)) > 0
-    pushes = (over & counts.unsqueeze(2) & (marked == 0).unsqueeze(1)).to(torch.float32) / classes
-    slope = pushes.sum(1).scatter_add(1, targets.clamp(min=0), -pushes.sum(2))
+    over, _ = lacking_margins(x, target)
+    pushes = (over > 0).to(torch.float32) / x.shape[-1]
+    rows = pushes.shape[0]
+    slope = pushes.sum(1).scatter_add(1, target.reshape(rows, -1).clamp(min=0), -pushes.sum(2))
     if reduction == MEAN:
         slope = slope / rows
     incoming = grad.reshape(-1, 1) if grad.dim() else grad
     return (slope * incoming).reshape(x.shape)
+
+
+def lacking_margins(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much every target is less than 1 above every class that is none, 0 elsewhere; and the targets.
+
+    A row's targets end before its first -1. Shapes: (N, targets, C) and (N, C) bool.
+    """
+    classes = x.shape[-1]
+    rows = x.numel() // classes
+    table, targets = x.reshape(rows, classes), target.reshape(rows, classes)
+    counts = (targets < 0).to(torch.int64).cumsum(1) == 0
+    named = (targets.unsqueeze(2) == torch.arange(classes)) & counts.unsqueeze(2)
+    is_target = named.any(1)
+    chosen = table.gather(1, targets.clamp(min=0))
+    over = 1.0 - chosen.unsqueeze(2) + table.unsqueeze(1)
+    return torch.where(counts.unsqueeze(2) & ~is_target.unsqueeze(1), over, 0.0), is_target
 
 
 ACTIVATIONS: dict[OpOverload, Callable] = {
@@ -95,6 +116,7 @@ ACTIVATIONS: dict[OpOverload, Callable] = {
     aten.ldexp.Tensor: ldexp,
     aten.multi_margin_loss_backward.default: multi_margin_backward,
     aten.multilabel_margin_loss_backward.default: multilabel_margin_backward,
+    aten.multilabel_margin_loss_forward.default: multilabel_margin,
     aten.round.decimals: round_decimals,
     aten.softshrink_backward.default: shrink_backward,
 }
