@@ -68,6 +68,7 @@ class TrainingStep:
         wide = {name: trained_input(name, p) for name, p in trained.items()}
         self.update = Update(optimizer, trained, steps, seed, accumulate, ema, self.storage)
         self.inputs = [*self._state(model, wide), *self._constants(model)]
+        self._made: list[list[str]] = []  # names of the records, gradients and buffers that differentiating made
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))
 
     def _state(self, model: nn.Module, wide: Mapping[str, Input]) -> Iterator[Input]:
@@ -94,20 +95,36 @@ class TrainingStep:
         yield Input("order", Role.CONSTANT, torch.int64, order.shape, order)
         yield from self.update.constants()
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The new STATE tensors; called once, under the tracer."""
-        at = {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
-        recorder = SourceRecorder(_Differentiated.forward.__code__, TrainingStep.__call__.__code__)
+    def differentiate(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Records, gradients (of parameters that have one) and buffers; called once, under the tracer."""
+        at = self._named(tensors)
+        recorder = SourceRecorder(_Differentiated.forward.__code__, TrainingStep.differentiate.__code__)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
             records, gradients, buffers = self._differentiate(at, batch, recorder)
+        used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+        self._made = [list(group) for group in (records, used, buffers)]
+        return [*records.values(), *used.values(), *(tensor.detach() for tensor in buffers.values())]
+
+    def finish(self, tensors: Sequence[Tensor], made: Sequence[Tensor]) -> list[Tensor]:
+        """The new STATE tensors, of the inputs and of what ``differentiate`` returned; called once, under the tracer.
+
+        A phase of its own, for it has neither autograd nor in-place operators: half of a step's operators need to be
+        traced only once.
+        """
+        at, results = self._named(tensors), iter(made)
+        records, gradients, buffers = ({name: next(results) for name in names} for names in self._made)
+        recorder = SourceRecorder(TrainingStep.finish.__code__)
         with recorder, torch.no_grad():
             after = self.update(at, gradients, recorder)
             for name, value in records.items():
                 with recorder.section(f"record: {name}"):
                     after[f"record.{name}"] = torch.scatter(at[f"record.{name}"], 0, at["step"], value.reshape(1))
-        after.update({f"model.{name}": tensor.detach() for name, tensor in buffers.items()})
+        after.update({f"model.{name}": tensor for name, tensor in buffers.items()})
         return [after.get(made.name, at[made.name]) for made in self.inputs if made.role is Role.STATE]
+
+    def _named(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        return {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
 
     def _batch(self, at: dict[str, Tensor], recorder: SourceRecorder) -> dict[str, Tensor]:
         """The rows of every data array that this step sees."""

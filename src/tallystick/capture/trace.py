@@ -50,6 +50,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tallystick.capture.attention import AttentionWriter
 from tallystick.capture.cleaning import clean
+from tallystick.capture.collector import collector_paused
 from tallystick.capture.conversions import empty_conversions_left_out
 from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
@@ -67,6 +68,7 @@ class Trace:
 
 WORD = 1 << 31
 StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+Rest = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
 def trace(
@@ -74,22 +76,37 @@ def trace(
     inputs: Sequence[Input],
     own: Mapping[str, torch.Tensor] | None = None,
     keep: Collection[str] = (),
+    rest: Rest | None = None,
 ) -> Trace:
     """Trace a step function that takes one tensor per input and returns one per STATE input.
 
     ``own`` are tensors that some inputs stand for, by name: code that closes over one of them directly is refused.
     ``keep`` are names of STATE inputs that stay state even if the step leaves them alone.
+    ``rest``, if given, makes those results: of the inputs, and of what ``step`` then returns instead. It needs neither
+    autograd nor in-place operators, and says itself where its operators come from.
 
     The first pass records what autograd and in-place operators do, in order, with the user's lines. The second runs
     that record again through functionalisation and the decompositions; a node made there inherits the line of the
-    node it came from.
+    node it came from. The rest of the step is run in the second pass alone.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode, sdpa_kernel(SDPBackend.MATH), without_onednn(), quiet(), empty_conversions_left_out():
+    with (
+        collector_paused(),
+        mode,
+        sdpa_kernel(SDPBackend.MATH),
+        without_onednn(),
+        quiet(),
+        empty_conversions_left_out(),
+    ):
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         with AttentionWriter():
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
-        functional = torch.func.functionalize(_SourceKeeper(recorded).run, remove="mutations")
+
+        def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
+            results = _SourceKeeper(recorded).run(*tensors)
+            return results if rest is None else rest(tensors, results)
+
+        functional = torch.func.functionalize(again, remove="mutations")
         traced = clean(make_fx(functional, CORE)(*examples))
     require_words(traced.graph)
     graph, inputs = _lift_constants(traced, list(inputs), own or {})

@@ -136,7 +136,8 @@ def trace_training(
         step = TrainingStep(
             model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
         )
-        traced = trace(step, step.inputs, {**dict(model.named_parameters()), **dict(model.named_buffers())})
+        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        traced = trace(step.differentiate, step.inputs, own, rest=step.finish)
     sink(traced.graph, WIDENED)
     return traced
 
