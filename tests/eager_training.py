@@ -115,10 +115,12 @@ class EagerRun:
 
 def as_stored(x: Tensor, kind: str | None) -> Tensor:
     """The float32 values that are left of a tensor that is stored narrow."""
+    if kind is None:
+        return x
     if kind == "int8" and x.dim() > 1:
         scale = x.abs().amax(tuple(range(1, x.dim())), keepdim=True) / 127
         return (x / scale).round() * scale
-    return x.to({"bf16": torch.bfloat16, "f16": torch.float16}.get(kind or "", torch.float32)).float()
+    return x.to({"bf16": torch.bfloat16, "f16": torch.float16}.get(kind, torch.float32)).float()
 
 
 def averaged_model(model: nn.Module, ema: EMA | None) -> AveragedModel:
