@@ -79,11 +79,17 @@ def llama() -> ts.GenerationJob:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    sizes = {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4, "num_attention_heads": 4}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=256, num_key_value_heads=2, **sizes))
+    config = LlamaConfig(
+        vocab_size=256,
+        hidden_size=128,
+        intermediate_size=344,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
     return ts.GenerationJob(
         name="llama",
-        model=model,
+        model=LlamaForCausalLM(config),
         prompts=[list(b"Once upon a time"), list(b"The")],
         new_tokens=32,
         sampling=ts.Greedy(),
