@@ -91,4 +91,4 @@ def blobs(size: int = 16) -> dict[str, np.ndarray]:
     for square, (row, column, side) in zip(squares, draw.integers(2, size // 2, (ROWS, 3)), strict=True):
         square[0, row : row + side, column : column + side] = 1.0
     noise = draw.standard_normal(squares.shape).astype(np.float32)
-    return {"image": squares + 0.5 * noise, "mask": squares}
+    return {"image": squares + 1.5 * noise, "mask": squares}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -36,7 +37,9 @@ def qwen3(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> Qwe
 def lora(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> PeftModel:
     """A frozen Llama with adapters of rank 4, which alone are trained."""
     adapters = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", lora_dropout=dropout)
-    return get_peft_model(llama(0.0, width, layers), adapters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in a way that will be given up
+        return get_peft_model(llama(0.0, width, layers), adapters)
 
 
 FAMILIES = {

@@ -1,4 +1,8 @@
-"""A U-Net of ``torch.nn``: down by max-pools, up by transposed convolutions, beside what was seen on the way down."""
+"""A U-Net of ``torch.nn``: down by max-pools, up by transposed convolutions, beside what was seen on the way down.
+
+It is trained by momentum: Adam divides a gradient by its size, so where the gradient is nothing but rounding it makes
+whole steps of that rounding, and two ways of rounding part after some fifty of them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from tallystick.capture.optimizers import SGD
 from zoo.data import blobs
 from zoo.family import LAYERS, WIDTH, Family
 
@@ -13,7 +18,7 @@ from zoo.family import LAYERS, WIDTH, Family
 def twice(inside: int, outside: int, dropout: float) -> nn.Sequential:
     """Two convolutions with batch normalisation. Shapes: (N, inside, H, W) -> (N, outside, H, W)."""
     return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, padding=1),
+        nn.Conv2d(inside, outside, 3, padding=1, bias=False),  # normalisation would take it away again
         nn.BatchNorm2d(outside),
         nn.ReLU(),
         nn.Dropout2d(dropout),
@@ -56,4 +61,4 @@ def segment(model: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(model(image), mask)
 
 
-FAMILIES = {"U-Net": Family(unet, segment, blobs)}
+FAMILIES = {"U-Net": Family(unet, segment, blobs, optimizer=SGD(0.01, momentum=0.9))}
