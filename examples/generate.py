@@ -8,6 +8,7 @@ a minute at most and not well. ``llama`` is the same for a model of ``transforme
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class Characters:
         return "".join(gpt.CHARACTERS[token] for token in tokens)
 
 
-def decode(model: gpt.GPT, tokens: Tensor, cache, positions: Tensor) -> Tensor:
+def decode(model: Any, tokens: Tensor, cache: Any, positions: Tensor) -> Tensor:
     """The model's forward pass with a cache: (N, T) tokens at (N, T) positions -> (N, T, characters) logits."""
     x = model.token(tokens) + model.position(positions)
     n, t, width = x.shape
