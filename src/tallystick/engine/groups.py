@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from math import prod
 
+from tallystick.engine.contraction import match
 from tallystick.engine.dataflow import Dataflow, Group
 from tallystick.engine.entries import EntryKernel, Extents, FinerEntries, NotSeparable, entry_kernel
+from tallystick.engine.nest import make_nest
 from tallystick.spec.instructions import Op
 from tallystick.spec.programs import Program
 
 MINIMUM_BYTES = 1 << 20  # of a value that is worth it
 MINIMUM_ENTRY_BYTES = 1 << 12  # of it in one entry: less work is not worth a call
 REACHES = (16, 8, 4)  # kernels ahead where readers are looked for: the first that leads to a group
-SHARED_BYTES = 1 << 12  # of what all entries of a fold read alike: more is worth preparing once for all
+SHARED_ELEMENTS = 1 << 10  # that all entries of a contraction read alike: more is worth packing once for all
+ENOUGH_USES = 8  # of an element in one entry, so that packing it for every entry does not matter
 BALANCE = 0.75  # of all threads that must be busy on average
 
 
@@ -63,17 +66,25 @@ def _has_order(program: Program, groups: tuple[Group, ...]) -> bool:
     return len(Dataflow(program, groups).order) == len(program.kernels) - members
 
 
-def _bytes_shared(entry: EntryKernel) -> int:
-    """Of values that the steps of a fold read alike in every entry, such as weights."""
+def prepares_anew(entry: EntryKernel, extents: Extents) -> bool:
+    """Whether a contraction of one entry would have to pack much that it now packs for several entries at once.
+
+    That is all right for an operand of some entries, such as keys that several heads share, if it is used often enough
+    in one of them; not for what all entries share, such as weights.
+    """
     kernel = entry.kernel
-    extents = kernel.out_shape + kernel.reduce_shape
-    total = 0
+    if match(make_nest(kernel, entry.slots)) is None:
+        return False
+    own = kernel.out_shape + kernel.reduce_shape
     for instruction in kernel.body.instructions:
-        if instruction.op is Op.LOAD and not any(entry.strides[instruction.imm]):
-            strides = kernel.loads[instruction.imm].address.strides
-            touched = prod(extent for extent, stride in zip(extents, strides, strict=True) if stride)
-            total += touched * entry.slots[instruction.imm].dtype.size
-    return total
+        if instruction.op is Op.LOAD:
+            strides, between = kernel.loads[instruction.imm].address.strides, entry.strides[instruction.imm]
+            touched = prod(extent for extent, stride in zip(own, strides, strict=True) if stride)
+            sharing = prod(extent for extent, stride in zip(extents, between, strict=True) if not stride)
+            for_all = sharing == prod(extents) and touched > SHARED_ELEMENTS
+            if for_all or (sharing > 1 and prod(own) < ENOUGH_USES * touched):
+                return True
+    return False
 
 
 class _Growth:
@@ -121,7 +132,7 @@ class _Growth:
         """Raises: NotSeparable, FinerEntries."""
         made = {value for member in members for value in self.flow.outputs[member]}
         entry = entry_kernel(self.flow.program.kernels[kernel], extents, self.flow.types, made)
-        if entry.kernel.fold is not None and _bytes_shared(entry) > SHARED_BYTES:
+        if prepares_anew(entry, extents):
             raise NotSeparable
 
     def _described(self, extents: Extents, kernels: list[int]) -> Group:

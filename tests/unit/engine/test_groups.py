@@ -16,10 +16,10 @@ import tallystick as ts
 from tallystick.capture import rematerialisation
 from tallystick.engine import Engine, groups
 from tallystick.engine.entries import FinerEntries, NotSeparable, entry_kernel
-from tallystick.engine.groups import find_groups
+from tallystick.engine.groups import find_groups, prepares_anew
 from tallystick.ir.captured import Captured
 from tallystick.spec.instructions import Code, Instruction, Op
-from tallystick.spec.kernels import Kernel
+from tallystick.spec.kernels import Fold, Kernel
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, View
 
@@ -177,3 +177,26 @@ def test_kernels_that_count_entries_are_not_separable() -> None:
         entry_kernel(counting, (2,), TYPES, set())
     inside = replace(counting, body=Code((Instruction(Op.INDEX, (), 2),), (0,)))
     assert entry_kernel(inside, (2,), TYPES, set()).kernel.body == Code((Instruction(Op.INDEX, (), 1),), (0,))
+
+
+def product(shape: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> Kernel:
+    """A contraction over 16 steps of values 1 and 2; strides by axis of ``shape``, then of the steps."""
+    loads = tuple(View(value, Address(0, strides)) for value, strides in ((1, a), (2, b)))
+    words = tuple(Instruction(op, (), number) for op, number in ((Op.LOAD, 0), (Op.LOAD, 1), (Op.ACC, 0)))
+    body = Code((*words, Instruction(Op.FFMA, (0, 1, 2), 0)), (3,))
+    merge = Code((Instruction(Op.ACC, (), 0), Instruction(Op.ACC, (), 1), Instruction(Op.FADD, (0, 1), 0)), (2,))
+    total = Code((Instruction(Op.ACC, (), 0),), (0,))
+    return Kernel(shape, (16,), loads, body, (DType.F32,), Fold((0,), 1, 512, merge, total))
+
+
+@pytest.mark.parametrize(
+    ("contraction", "anew"),
+    [
+        (product((4, 64, 64), (1024, 16, 0, 1), (1024, 0, 16, 1)), False),  # queries and keys of every entry
+        (product((4, 64, 128), (1024, 16, 0, 1), (0, 0, 16, 1)), True),  # weights
+        (product((4, 64, 4), (0, 16, 0, 1), (64, 0, 16, 1)), True),  # an image, and four of many filters in an entry
+    ],
+)
+def test_what_entries_share_is_packed_once(contraction: Kernel, anew: bool) -> None:
+    types = tuple(TensorType(DType.F32, (4, 64, 64)) for _ in range(3))
+    assert prepares_anew(entry_kernel(contraction, (4,), types, set()), (4,)) == anew
