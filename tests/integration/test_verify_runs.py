@@ -41,7 +41,7 @@ def lying_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def run(step: int, slot: int, element: int, bit: int = 0, keep="all") -> Path:
         with monkeypatch.context() as patch:
-            patch.setattr("tallystick.engine.Engine", liar(step, slot, element, bit))
+            patch.setattr("tallystick.engine.backends.make_engine", liar(step, slot, element, bit))
             patch.setattr("tallystick.job.runner.StateHasher", ForgetfulHasher)
             return tiny_job().run(tmp_path / "run", keep_states=keep).folder
 

@@ -136,9 +136,9 @@ class GenerationJob:
         entering = self._prefill_job
         if entering is None:
             return self._decode_job(None)
-        from tallystick.engine import Engine
+        from tallystick.engine.backends import make_engine
 
-        engine = Engine(entering.captured.program)
+        engine = make_engine(entering.captured.program)
         with engine.start(entering.captured.state, entering.captured.constants) as session:
             session.advance(1)
             return self._decode_job(session.state())
