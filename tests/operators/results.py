@@ -31,13 +31,17 @@ class Direction:
 
 @dataclass
 class Tally:
-    """One entry of PyTorch's list. What is ``empty``, ``random`` or ``nothing`` cannot be tried forwards."""
+    """One entry of PyTorch's list. What is ``empty``, ``random`` or ``nothing`` cannot be tried forwards.
+
+    ``most`` is how many samples were asked for.
+    """
 
     forward: Direction = field(default_factory=Direction)
     backward: Direction = field(default_factory=Direction)
     empty: int = 0
     random: int = 0
     nothing: int = 0
+    most: int = 0
 
     @property
     def is_claimed(self) -> bool:
@@ -50,10 +54,10 @@ class Tally:
         return self.is_claimed and any(d.passed < d.tried for d in (self.forward, self.backward))
 
 
-def tally(outcomes: Iterable[tuple[Outcome, Outcome]]) -> Tally:
+def tally(outcomes: Iterable[tuple[Outcome, Outcome]], most: int = 0) -> Tally:
     """Count the outcomes of one operator, (forwards, backwards) each."""
     pairs = list(outcomes)
-    counted = Tally(direction([first for first, _ in pairs]), direction([second for _, second in pairs]))
+    counted = Tally(direction([first for first, _ in pairs]), direction([second for _, second in pairs]), most=most)
     for kind in (Kind.EMPTY, Kind.RANDOM, Kind.NOTHING):
         setattr(counted, kind.value, sum(first.kind is kind for first, _ in pairs))
     return counted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import torch
@@ -50,14 +51,26 @@ def dtype_of(entry: OpInfo) -> torch.dtype | None:
 def samples_of(name: str, most: int = MOST) -> Iterator[Sample]:
     """Up to ``most`` samples, always the same ones."""
     entry = operators()[name]
+    given = list(given_samples(entry))
+    chosen = range(len(given)) if len(given) <= most else [i * len(given) // most for i in range(most)]
+    for number in chosen:
+        yield sample_from(entry, number, given[number])
+
+
+def first_samples(name: str, count: int) -> Iterator[Sample]:
+    """The first ones, without making the others."""
+    entry = operators()[name]
+    for number, given in enumerate(islice(given_samples(entry), count)):
+        yield sample_from(entry, number, given)
+
+
+def given_samples(entry: OpInfo) -> Iterator[Any]:
+    """PyTorch's samples, as PyTorch gives them."""
     dtype = dtype_of(entry)
     assert dtype is not None, "operators without a dtype are left out"
     torch.manual_seed(SEED)
     with_gradient = entry.supports_autograd and dtype.is_floating_point
-    given = list(entry.sample_inputs("cpu", dtype, requires_grad=with_gradient))
-    chosen = range(len(given)) if len(given) <= most else [i * len(given) // most for i in range(most)]
-    for number in chosen:
-        yield sample_from(entry, number, given[number])
+    yield from entry.sample_inputs("cpu", dtype, requires_grad=with_gradient)
 
 
 def sample_from(entry: OpInfo, number: int, given: Any) -> Sample:

@@ -92,9 +92,11 @@ def excuse(function: Function, tensors: Sequence[Tensor]) -> Outcome | None:
         with NoRandomness():
             function(*tensors)
         once, twice = function(*tensors), function(*tensors)
+        if any(tensor.layout is not torch.strided for tensor in (*tensors, *once)):
+            return Outcome(Kind.NOTHING, "sparse tensors")
     except DrawsRandomly:
         return Outcome(Kind.RANDOM)
-    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+    except Exception as error:  # noqa: BLE001 - PyTorch itself cannot run it
         return Outcome(Kind.NOTHING, first_line(error))
     if not once:
         return Outcome(Kind.NOTHING, "no tensor among the results")
@@ -164,6 +166,8 @@ def cache_folder() -> Path:
 
 def first_line(error: BaseException) -> str:
     """An error's message in one line, without the line of the user's code, which is ours here, and graph listings."""
-    message = re.sub(r"\s*\(?\w+\.py:\d+ \w+: [^\n]*\n?", " ", str(error)).split("While executing")[0]
+    message = str(error).split("While executing")[0]
+    message = re.sub(r" \((backward of )?\w+\.py:\d+ \w+: .*?\): ", ": ", message, flags=re.DOTALL)
+    message = re.sub(r"(backward of )?\w+\.py:\d+ \w+: [^\n]*\n?", "", message)
     message = re.sub(r"0x[0-9a-f]+", "...", " ".join(message.split()))
     return message[:MESSAGE]

@@ -23,22 +23,28 @@ from operators.results import RESULTS, Results, Tally, load, save, tally
 from operators.samples import MOST, operators, samples_of, with_gradients
 from operators.trial import try_sample
 
-LOOKED_AT = 3  # samples of each operator in which operators of ATen are looked for
+_described: set[str] = set()  # by this process, which need not do it again
+LOOKED_AT = 2  # samples of each operator in which operators of ATen are looked for
 
 
 def try_operator(name: str, most: int) -> tuple[str, Tally, dict[str, dict[str, Any]]]:
     """One task: an operator's tally, and what capture makes of the operators of ATen that its first samples reach."""
     torch.set_num_threads(1)
-    samples = list(samples_of(name, most))
+    try:
+        samples = list(samples_of(name, most))
+    except (AssertionError, NotImplementedError, RuntimeError):  # PyTorch makes none on this machine
+        return name, Tally(nothing=1, most=most), {}
     found = {}
     for sample in samples[:LOOKED_AT]:
         found |= arrivals(sample, with_gradients(sample) if sample.differentiable else sample.call)
-    described = {op.name(): describe(op, arguments) for op, arguments in found.items() if is_listed(op)}
-    return name, tally(try_sample(sample) for sample in samples), described
+    new = {op: arguments for op, arguments in found.items() if is_listed(op) and op.name() not in _described}
+    described = {op.name(): describe(op, arguments) for op, arguments in new.items()}
+    _described.update(described)
+    return name, tally((try_sample(sample) for sample in samples), most), described
 
 
 def try_all(names: list[str], most: int, processes: int) -> Iterator[tuple[str, Tally, dict[str, dict[str, Any]]]]:
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=40) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
         for future in as_completed([pool.submit(try_operator, name, most) for name in names]):
             yield future.result()
 

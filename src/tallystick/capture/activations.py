@@ -75,7 +75,7 @@ def multi_margin_backward(
 def multilabel_margin(x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
     """Shapes: x and target (N, C) or (C,). Returns the loss, and 1 where a class is a target, in the shape of x."""
     over, is_target = lacking_margins(x, target)
-    loss = over.clamp(min=0).sum((1, 2)) / x.shape[-1]
+    loss = over.clamp(min=0).sum((1, 2)) / class_count(x)
     marked = is_target.to(x.dtype).reshape(target.shape)
     if reduction == 0:
         return (loss if x.dim() > 1 else loss.reshape([])), marked
@@ -84,7 +84,7 @@ def multilabel_margin(x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor
 
 def multilabel_margin_backward(grad: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor) -> Tensor:
     over, _ = lacking_margins(x, target)
-    pushes = (over > 0).to(torch.float32) / x.shape[-1]
+    pushes = (over > 0).to(torch.float32) / class_count(x)
     rows = pushes.shape[0]
     slope = pushes.sum(1).scatter_add(1, target.reshape(rows, -1).clamp(min=0), -pushes.sum(2))
     if reduction == MEAN:
@@ -98,7 +98,7 @@ def lacking_margins(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
     A row's targets end before its first -1. Shapes: (N, targets, C) and (N, C) bool.
     """
-    classes = x.shape[-1]
+    classes = class_count(x)
     rows = x.numel() // classes
     table, targets = x.reshape(rows, classes), target.reshape(rows, classes)
     counts = (targets < 0).to(torch.int64).cumsum(1) == 0
@@ -107,6 +107,10 @@ def lacking_margins(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     chosen = table.gather(1, targets.clamp(min=0))
     over = 1.0 - chosen.unsqueeze(2) + table.unsqueeze(1)
     return torch.where(counts.unsqueeze(2) & ~is_target.unsqueeze(1), over, 0.0), is_target
+
+
+def class_count(x: Tensor) -> int:
+    return x.shape[-1] if x.dim() else 1
 
 
 ACTIVATIONS: dict[OpOverload, Callable] = {
