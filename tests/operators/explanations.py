@@ -15,7 +15,6 @@ EXPLANATIONS: dict[str, str] = {
     "linalg.matrix_power": FACTORISED,
     "linalg.norm": FACTORISED,
     "linalg.norm.subgradients_at_zero": FACTORISED,
-    "nn.functional.conv3d": "the gradient by the input is wrong where a dilated kernel leaves one output place",
     "nn.functional.embedding_bag": "bags by their maximum",
     "nn.functional.grid_sample": "volumes, and the gradient, have no lowering yet",
     "nn.functional.linear_cross_entropy.chunked": "PyTorch's operator for chunks of rows has no lowering",

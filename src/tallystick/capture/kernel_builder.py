@@ -253,7 +253,7 @@ def leaf_forms(graph: TensorGraph, evaluation: Evaluation) -> list[Affine]:
             assert read is not None, "a load leaf is a read"
             if read.index:
                 forms.append(graph.linear(graph.nodes[read.node], read.index, len(read.index[0].strides)))
-                forms.extend(bound.form for bound in read.bounds)
+            forms.extend(bound.form for bound in read.bounds)  # a single element may have some, too
     if evaluation.scatter is not None:
         forms.append(evaluation.scatter.address)
         forms.extend(bound.form for bound in evaluation.scatter.bounds)

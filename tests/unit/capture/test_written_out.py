@@ -78,6 +78,13 @@ def test_values_and_gradients(name: str) -> None:
     compare(gradients(function), *(torch.randn(shape, requires_grad=True) for shape in shapes), rtol=1e-5, atol=3e-6)
 
 
+def test_a_gradient_of_one_element_reaches_every_second_place() -> None:
+    """The bounds of a single element count when axes are joined."""
+    torch.manual_seed(6)
+    x, weight = torch.randn(1, 1, 5, 5, requires_grad=True), torch.randn(1, 1, 3, 3, requires_grad=True)
+    compare(gradients(lambda x, w: F.conv2d(x, w, dilation=2)), x, weight, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", ["sum", "mean"])
 def test_bags_of_embeddings(mode: str) -> None:
     indices, offsets = torch.tensor([3, 1, 1, 0, 2]), torch.tensor([0, 2, 2])
