@@ -128,4 +128,5 @@ def exchanged(
         return lambda b, *words: b.select(takes_other(b, *words), words[first + 2], words[first])
 
     whole = [*outer, full]
-    return tuple(ctx.map(DType.I32, choose(first), *operands).reshape(whole) for first in (0, 1))
+    keys, places = (ctx.map(DType.I32, choose(first), *operands).reshape(whole) for first in (0, 1))
+    return keys, places
