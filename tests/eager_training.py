@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tallystick.capture.batches import shuffled_order
-from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Role
-from tallystick.capture.muon import Muon
-from tallystick.capture.optimizer import Optimizer
+from tallystick.capture.optimizers.ema import EMA
+from tallystick.capture.optimizers.muon import Muon
+from tallystick.capture.optimizers.optimizer import Optimizer
+from tallystick.capture.steps.batches import shuffled_order
 from tallystick.capture.storage import Storage
-from tallystick.capture.trace import Trace
+from tallystick.capture.tracing.trace import Trace
 
 
 def train_eagerly(

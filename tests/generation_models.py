@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import tallystick as ts
-from tallystick.capture.random import philox_words
+from tallystick.capture.tracing.random import philox_words
 
 WORDS, WIDTH, HEADS, CONTEXT = 11, 8, 2, 24
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]

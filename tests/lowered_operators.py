@@ -12,8 +12,8 @@ from torch import Tensor
 from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.lowering import Lowered, Slot, lower
-from tallystick.capture.provenance import SourceRecorder
-from tallystick.capture.trace import Trace, trace
+from tallystick.capture.tracing.provenance import SourceRecorder
+from tallystick.capture.tracing.trace import Trace, trace
 from tallystick.ir.verifier import verify
 from tallystick.spec.programs import run_step
 from tallystick.spec.tensors import Tensor as Value

@@ -22,8 +22,8 @@ from sample_models import (
     texts,
 )
 from tallystick.capture import capture_training
-from tallystick.capture.optimizers import SGD, AdamW, Optimizer
-from tallystick.capture.schedules import warmup_cosine
+from tallystick.capture.optimizers.adam import SGD, AdamW, Optimizer
+from tallystick.capture.optimizers.schedules import warmup_cosine
 from tallystick.engine import Engine
 
 STEPS = 200

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lowered_operators import capture_function
 from operators.samples import Sample
 from operators.trial import first_line
-from tallystick.capture.decompositions import CORE, UNDER_AUTOGRAD
+from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.registry import lowerings
 from tallystick.errors import CaptureError
 

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tallystick.capture.program import capture_program
     from tallystick.capture.sampling_rules import Greedy, Sample
+    from tallystick.capture.steps.program import capture_program
     from tallystick.capture.training import capture_training
 
 _HOME = {
     "Greedy": "sampling_rules",
     "Sample": "sampling_rules",
-    "capture_program": "program",
+    "capture_program": "steps.program",
     "capture_training": "training",
 }
 

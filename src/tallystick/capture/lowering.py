@@ -9,19 +9,19 @@ from typing import Any
 
 from torch import fx
 
-from tallystick.capture.cluster import Cluster
 from tallystick.capture.collector import collector_paused
-from tallystick.capture.context import Lowering, single_axes
+from tallystick.capture.decompositions.refusals import advice
 from tallystick.capture.dtypes import storage_dtype
-from tallystick.capture.fusion import fuse
-from tallystick.capture.graph import Flat, Input, Node, Scatter, TensorGraph
-from tallystick.capture.kernel_builder import build_kernel
-from tallystick.capture.liveness import always_inlined, live_nodes, stored_nodes
-from tallystick.capture.plan import Plan
-from tallystick.capture.refusals import advice
+from tallystick.capture.kernels.cluster import Cluster
+from tallystick.capture.kernels.fusion import fuse
+from tallystick.capture.kernels.kernel_builder import build_kernel
+from tallystick.capture.kernels.liveness import always_inlined, live_nodes, stored_nodes
+from tallystick.capture.kernels.plan import Plan
+from tallystick.capture.kernels.rematerialisation import rematerialised
 from tallystick.capture.registry import lowerings
-from tallystick.capture.rematerialisation import rematerialised
-from tallystick.capture.views import TensorView, whole
+from tallystick.capture.tensors.context import Lowering, single_axes
+from tallystick.capture.tensors.graph import Flat, Input, Node, Scatter, TensorGraph
+from tallystick.capture.tensors.views import TensorView, whole
 from tallystick.errors import CaptureError
 from tallystick.spec.kernels import Kernel
 from tallystick.spec.programs import Program

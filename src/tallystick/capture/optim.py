@@ -1,11 +1,11 @@
 """What a user writes as ``ts.optim``: optimizers, learning-rate schedules, averages of weights."""
 
-from tallystick.capture.ema import EMA
-from tallystick.capture.muon import Muon
-from tallystick.capture.optimizer import Optimizer
-from tallystick.capture.optimizers import SGD, Adam, AdamW, NAdam, RAdam
-from tallystick.capture.other_optimizers import Adafactor, Adagrad, Lion, RMSprop
-from tallystick.capture.schedules import (
+from tallystick.capture.optimizers.adam import SGD, Adam, AdamW, NAdam, RAdam
+from tallystick.capture.optimizers.ema import EMA
+from tallystick.capture.optimizers.muon import Muon
+from tallystick.capture.optimizers.optimizer import Optimizer
+from tallystick.capture.optimizers.others import Adafactor, Adagrad, Lion, RMSprop
+from tallystick.capture.optimizers.schedules import (
     Schedule,
     exponential,
     multi_step,

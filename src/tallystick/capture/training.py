@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from tallystick.capture.dtypes import storage_dtype
-from tallystick.capture.ema import EMA
 from tallystick.capture.inputs import Input, Role
-from tallystick.capture.loss import Loss
 from tallystick.capture.lowering import Slot, lower
-from tallystick.capture.narrowing import WIDENED, sink
-from tallystick.capture.optimizer import Optimizer
-from tallystick.capture.provenance import user_line_of
-from tallystick.capture.step import TrainingStep
+from tallystick.capture.optimizers.ema import EMA
+from tallystick.capture.optimizers.optimizer import Optimizer
+from tallystick.capture.steps.loss import Loss
+from tallystick.capture.steps.narrowing import WIDENED, sink
+from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
-from tallystick.capture.trace import Trace, trace
+from tallystick.capture.tracing.provenance import user_line_of
+from tallystick.capture.tracing.trace import Trace, trace
 from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
 from tallystick.spec.limits import STEPS

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tallystick.capture.narrowing import SCALE
+from tallystick.capture.steps.narrowing import SCALE
 from tallystick.errors import JobError
 
 

@@ -23,8 +23,8 @@ from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
 
 if TYPE_CHECKING:
-    from tallystick.capture.generation import CapturedGeneration
     from tallystick.capture.sampling_rules import Sampling
+    from tallystick.capture.steps.generation import CapturedGeneration
 
 SEGMENT_TOKENS = 16
 TOKENS, ENDS, LENGTHS = "tokens", "ends", "prompt.lengths"
@@ -111,7 +111,7 @@ class GenerationJob:
 
     @cached_property
     def _programs(self) -> CapturedGeneration:
-        from tallystick.capture.generation import capture_generation
+        from tallystick.capture.steps.generation import capture_generation
 
         padding = self.padding if self.padding is not None else self.end_token or 0
         return capture_generation(

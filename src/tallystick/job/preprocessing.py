@@ -15,7 +15,7 @@ from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
 
 if TYPE_CHECKING:
-    from tallystick.capture.dataset import CapturedDataset
+    from tallystick.capture.steps.dataset import CapturedDataset
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +61,7 @@ class PreprocessingJob:
 
     @cached_property
     def _dataset(self) -> CapturedDataset:
-        from tallystick.capture.dataset import capture_dataset
+        from tallystick.capture.steps.dataset import capture_dataset
 
         return capture_dataset(
             prepare=self.prepare,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tallystick.capture.ancestry import Ancestry
+from tallystick.capture.kernels.ancestry import Ancestry
 
 
 def reachable(needed: dict[int, set[int]], number: int) -> set[int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tallystick.capture.batches import batch_positions
+from tallystick.capture.steps.batches import batch_positions
 
 LIMIT = 1 << 31
 

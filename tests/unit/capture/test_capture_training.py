@@ -15,7 +15,7 @@ from eager_training import train_eagerly
 from lowered_operators import array_of
 from sample_models import Perceptron, classify, points
 from tallystick.capture import capture_training
-from tallystick.capture.optimizers import SGD, AdamW
+from tallystick.capture.optimizers.adam import SGD, AdamW
 from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
 from tallystick.ir.verifier import verify

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eager_training import EagerRun, GraphRunner
 from tallystick.capture.inputs import Role
-from tallystick.capture.optimizers import AdamW
+from tallystick.capture.optimizers.adam import AdamW
 from tallystick.capture.training import trace_training
 
 

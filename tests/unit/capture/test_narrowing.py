@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from eager_training import EagerRun
 from lowered_operators import compare, run_function
 from tallystick.capture.inputs import Role, from_array
-from tallystick.capture.narrowing import quantized, stored_narrow
-from tallystick.capture.optimizers import SGD
+from tallystick.capture.optimizers.adam import SGD
+from tallystick.capture.steps.narrowing import quantized, stored_narrow
 from tallystick.capture.storage import Storage
 from tallystick.capture.training import capture_training
 from tallystick.engine import Engine

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from tallystick.capture.ema import EMA
-from tallystick.capture.muon import Muon
-from tallystick.capture.optimizers import SGD, Adam, AdamW, NAdam, RAdam
-from tallystick.capture.other_optimizers import Adafactor, Adagrad, RMSprop
-from tallystick.capture.schedules import (
+from tallystick.capture.optimizers.adam import SGD, Adam, AdamW, NAdam, RAdam
+from tallystick.capture.optimizers.ema import EMA
+from tallystick.capture.optimizers.muon import Muon
+from tallystick.capture.optimizers.others import Adafactor, Adagrad, RMSprop
+from tallystick.capture.optimizers.schedules import (
     Schedule,
     evaluate,
     exponential,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import tallystick as ts
 from lowered_operators import run_function
 from tallystick import preprocess
-from tallystick.capture.random import philox_words
+from tallystick.capture.tracing.random import philox_words
 from tallystick.engine import Engine
 
 State = dict[str, Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import tallystick as ts
 from captured_runs import final
-from tallystick.capture.random import philox_words
+from tallystick.capture.tracing.random import philox_words
 from tallystick.errors import CaptureError
 
 State = dict[str, Tensor]

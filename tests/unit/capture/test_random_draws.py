@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from eager_training import GraphRunner
-from tallystick.capture import batches
-from tallystick.capture.batches import shuffled_order
 from tallystick.capture.lowerings.random import philox_block
-from tallystick.capture.optimizers import SGD
-from tallystick.capture.random import philox, philox_words
+from tallystick.capture.optimizers.adam import SGD
+from tallystick.capture.steps import batches
+from tallystick.capture.steps.batches import shuffled_order
+from tallystick.capture.tracing.random import philox, philox_words
 from tallystick.capture.training import trace_training
 from tallystick.errors import CaptureError
 from tallystick.ir.builder import CodeBuilder

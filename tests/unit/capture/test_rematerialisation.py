@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import tallystick as ts
-from tallystick.capture.rematerialisation import rematerialised
+from tallystick.capture.kernels.rematerialisation import rematerialised
 from tallystick.engine import Engine
 from tallystick.ir.captured import Captured
 from tallystick.ir.verifier import verify

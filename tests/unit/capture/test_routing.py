@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from lowered_operators import capture_function, compare, gradients, run_function
-from tallystick.capture.routing import Blocks, grouped_mm
+from tallystick.capture.decompositions.routing import Blocks, grouped_mm
 from tallystick.errors import CaptureError
 
 

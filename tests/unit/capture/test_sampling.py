@@ -13,7 +13,7 @@ from torch import Tensor
 import tallystick as ts
 from generation_models import drawn_by_reference, kept_by_reference, uniforms
 from lowered_operators import run_function
-from tallystick.capture.sampling import choose, ordered_bits, top_k, top_p, weights_of
+from tallystick.capture.steps.sampling import choose, ordered_bits, top_k, top_p, weights_of
 from tallystick.engine import Engine
 from tallystick.errors import UsageError
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tallystick.capture.inputs import Input, Role, from_array, from_tensor
-from tallystick.capture.optimizers import SGD, Adam, AdamW
-from tallystick.capture.schedules import warmup_cosine
+from tallystick.capture.optimizers.adam import SGD, Adam, AdamW
+from tallystick.capture.optimizers.schedules import warmup_cosine
 from tallystick.capture.training import trace_training
 from tallystick.errors import CaptureError
 

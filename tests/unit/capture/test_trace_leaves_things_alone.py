@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from eager_training import GraphRunner
 from sample_models import ConvolutionalNetwork, classify, images
 from tallystick.capture.inputs import Role
-from tallystick.capture.optimizers import SGD, AdamW
-from tallystick.capture.trace import Trace
+from tallystick.capture.optimizers.adam import SGD, AdamW
+from tallystick.capture.tracing.trace import Trace
 from tallystick.capture.training import trace_training
 
 
@@ -156,7 +156,7 @@ PROGRAM = """
 import hashlib, torch
 from sample_models import Transformer, predict_next, texts
 from tallystick.capture import capture_training
-from tallystick.capture.optimizers import AdamW
+from tallystick.capture.optimizers.adam import AdamW
 from tallystick.spec.encoding import encode_program
 torch.manual_seed(0)
 captured = capture_training(

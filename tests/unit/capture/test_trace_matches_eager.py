@@ -21,9 +21,9 @@ from sample_models import (
     predict_next,
     texts,
 )
-from tallystick.capture.clipping import clip_by_global_norm
-from tallystick.capture.optimizers import SGD, Adam, AdamW, Optimizer
-from tallystick.capture.schedules import warmup_cosine
+from tallystick.capture.optimizers.adam import SGD, Adam, AdamW, Optimizer
+from tallystick.capture.optimizers.clipping import clip_by_global_norm
+from tallystick.capture.optimizers.schedules import warmup_cosine
 from tallystick.capture.training import trace_training
 
 STEPS = 30

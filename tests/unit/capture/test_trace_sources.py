@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sample_models import ConvolutionalNetwork, classify, images
-from tallystick.capture.optimizers import SGD, AdamW
-from tallystick.capture.trace import Trace
+from tallystick.capture.optimizers.adam import SGD, AdamW
+from tallystick.capture.tracing.trace import Trace
 from tallystick.capture.training import trace_training
 
 aten = torch.ops.aten

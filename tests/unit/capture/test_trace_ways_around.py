@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from lowered_operators import compare, gradients
-from tallystick.capture.optimizers import SGD
+from tallystick.capture.optimizers.adam import SGD
 from tallystick.capture.training import trace_training
 from tallystick.errors import CaptureError
 

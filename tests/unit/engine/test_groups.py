@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import tallystick as ts
-from tallystick.capture import rematerialisation
+from tallystick.capture.kernels import rematerialisation
 from tallystick.engine import Engine, groups
 from tallystick.engine.entries import FinerEntries, NotSeparable, entry_kernel
 from tallystick.engine.groups import find_groups, prepares_anew

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.views import TensorView
 from tallystick.errors import CaptureError
 from tallystick.spec.tensors import DType
 

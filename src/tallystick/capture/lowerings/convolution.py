@@ -14,9 +14,9 @@ from math import gcd, prod
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.views import TensorView
 from tallystick.errors import CaptureError
 from tallystick.spec.tensors import DType
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tallystick.capture.broadcast import broadcast_shape
-from tallystick.capture.context import NOWHERE, Lowering
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.broadcast import broadcast_shape
+from tallystick.capture.tensors.context import NOWHERE, Lowering
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.errors import CaptureError
 from tallystick.ir.builder import CodeBuilder, Register, float_word
 from tallystick.spec.tensors import DType

@@ -1,17 +1,17 @@
-"""Rounding at random; see ``tallystick.capture.narrowing``."""
+"""Rounding at random; see ``tallystick.capture.steps.narrowing``."""
 
 from __future__ import annotations
 
 import torch
 
-import tallystick.capture.narrowing  # noqa: F401 - it defines the operators lowered here
-from tallystick.capture.context import Lowering
+import tallystick.capture.steps.narrowing  # noqa: F401 - it defines the operators lowered here
 from tallystick.capture.lowerings.random import philox_block
-from tallystick.capture.points import Point
-from tallystick.capture.random import seed_words
 from tallystick.capture.registry import lowers
-from tallystick.capture.rounding import CANONICAL_NAN
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.rounding import CANONICAL_NAN
+from tallystick.capture.tensors.views import TensorView
+from tallystick.capture.tracing.random import seed_words
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
 

@@ -15,11 +15,11 @@ from math import prod
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.lowerings.convolution import all_axes, framed, require_floats, spatial_windows
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
 

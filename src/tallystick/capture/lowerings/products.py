@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from tallystick.capture.context import Lowering, add_accumulators
 from tallystick.capture.dtypes import FLOATS
-from tallystick.capture.operands import Number, cast, result_dtype
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering, add_accumulators
+from tallystick.capture.tensors.operands import Number, cast, result_dtype
+from tallystick.capture.tensors.views import TensorView
 from tallystick.spec.tensors import DType
 
 aten = torch.ops.aten

@@ -1,14 +1,14 @@
-"""Philox4x32-10 in integer instructions; see ``tallystick.capture.random`` for what is drawn and how it is counted."""
+"""Philox4x32-10 in integer instructions; ``capture.tracing.random`` says what is drawn and how it is counted."""
 
 from __future__ import annotations
 
 import torch
 
-from tallystick.capture.context import Lowering
-from tallystick.capture.points import Point
-from tallystick.capture.random import MULTIPLIERS, ROUNDS, WEYL, seed_words
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
+from tallystick.capture.tracing.random import MULTIPLIERS, ROUNDS, WEYL, seed_words
 from tallystick.ir.builder import CodeBuilder, Register
 from tallystick.spec.tensors import DType
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.dtypes import FLOATS
-from tallystick.capture.operands import cast, result_dtype
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.operands import cast, result_dtype
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.ir.builder import CodeBuilder, Register, float_word
 from tallystick.spec.tensors import DType
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.dtypes import FLOATS
 from tallystick.capture.lowerings.reduction import GREATEST, LEAST, accumulator_dtype
-from tallystick.capture.operands import cast
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.operands import cast
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.ir import elementary
 from tallystick.ir.builder import Register, float_word
 from tallystick.spec.tensors import DType

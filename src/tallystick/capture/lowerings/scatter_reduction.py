@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from tallystick.capture.context import Lowering
 from tallystick.capture.dtypes import FLOATS
 from tallystick.capture.lowerings.arithmetic import integer_floor_div
 from tallystick.capture.lowerings.embedding_and_index import Merge, addition, scattered
@@ -16,9 +15,10 @@ from tallystick.capture.lowerings.reduction import (
     integer_max,
     integer_min,
 )
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.context import Lowering
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.ir.builder import Register, float_word
 from tallystick.spec.tensors import DType
 

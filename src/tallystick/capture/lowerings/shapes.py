@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from tallystick.capture.affine import Affine
-from tallystick.capture.axes import Axes
-from tallystick.capture.context import Lowering, constant_word, single_axes
-from tallystick.capture.operands import Number, cast, result_dtype
-from tallystick.capture.points import Point
 from tallystick.capture.registry import lowers
-from tallystick.capture.views import TensorView
+from tallystick.capture.tensors.affine import Affine
+from tallystick.capture.tensors.axes import Axes
+from tallystick.capture.tensors.context import Lowering, constant_word, single_axes
+from tallystick.capture.tensors.operands import Number, cast, result_dtype
+from tallystick.capture.tensors.points import Point
+from tallystick.capture.tensors.views import TensorView
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
 

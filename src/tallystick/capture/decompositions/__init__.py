@@ -1,0 +1,1 @@
+"""Operators written out in terms of others, before lowering."""

@@ -1,0 +1,86 @@
+"""Which operators are written out in terms of others, and how, before lowering.
+
+Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
+mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only. ``CORE`` applies afterwards,
+to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers
+well, and with ours (``normal_forms.py``, ``routing.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch._ops import OpOverload
+
+from tallystick.capture.decompositions.activations import ACTIVATIONS
+from tallystick.capture.decompositions.distances import DISTANCES
+from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
+from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
+from tallystick.capture.decompositions.pools import POOLS
+from tallystick.capture.decompositions.resampling_by_matrices import RESAMPLING
+from tallystick.capture.decompositions.routing import ROUTING, grouped_mm
+from tallystick.capture.decompositions.selections import SELECTIONS
+from tallystick.capture.tracing.strides import STRIDES
+
+aten = torch.ops.aten
+
+# Core operators that PyTorch knows how to write out, and that have no better form of their own.
+_WRITTEN_OUT = [
+    aten._log_softmax,
+    aten._safe_softmax,
+    aten._softmax,
+    aten.addmv,
+    aten.celu,
+    aten.dist,
+    aten.dot,
+    aten.elu,
+    aten.gelu,
+    aten.glu,
+    aten.grid_sampler_2d,
+    aten.hardsigmoid,
+    aten.hardswish,
+    aten.hardtanh,
+    aten.leaky_relu,
+    aten.linalg_vector_norm,
+    aten.log_sigmoid_forward,
+    aten.logaddexp,
+    aten.logsumexp,
+    aten.mish,
+    aten.mv,
+    aten.native_group_norm,
+    aten.native_group_norm_backward,
+    aten.native_layer_norm,
+    aten.native_layer_norm_backward,
+    aten.nll_loss2d_forward,
+    aten.nll_loss_forward,
+    aten.prelu,
+    aten.repeat,
+    aten.selu,
+    aten.slice_scatter,
+    aten.softplus,
+    aten.stack,
+    aten.upsample_bilinear2d,
+    aten.vdot,
+]
+# Kept whole: their lowerings are better than what they would be written out as.
+_KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
+
+UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
+    aten.native_batch_norm.default: batch_norm,
+    aten._grouped_mm.default: grouped_mm,
+}
+
+_OURS = (
+    ACTIVATIONS, DISTANCES, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+)  # fmt: skip
+
+CORE: dict[OpOverload, Callable] = {
+    operator: function
+    for table in (core_aten_decompositions(), get_decompositions(_WRITTEN_OUT), *_OURS)
+    for operator, function in table.items()
+    if isinstance(operator, OpOverload)
+}
+for _operator in _KEPT_WHOLE:
+    CORE.pop(_operator, None)

@@ -1,0 +1,1 @@
+"""Optimizers as descriptions and the arithmetic of one update."""

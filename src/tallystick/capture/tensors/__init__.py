@@ -1,0 +1,1 @@
+"""What lowerings describe: tensors as views of a graph of scalar expressions over loop axes."""
