@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tallystick.capture.optimizers import AdamW, Optimizer
+from tallystick.capture.optimizers.adam import AdamW, Optimizer
 
 WIDTH, LAYERS = 32, 2
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from tallystick.capture.optimizers import SGD
+from tallystick.capture.optimizers.adam import SGD
 from zoo.data import blobs
 from zoo.family import LAYERS, WIDTH, Family
 
