@@ -19,6 +19,7 @@ from tallystick.capture.kernels.liveness import always_inlined, live_nodes, stor
 from tallystick.capture.kernels.plan import Plan
 from tallystick.capture.kernels.rematerialisation import rematerialised
 from tallystick.capture.registry import lowerings
+from tallystick.capture.stages import begin
 from tallystick.capture.tensors.context import Lowering, single_axes
 from tallystick.capture.tensors.graph import Flat, Input, Node, Scatter, TensorGraph
 from tallystick.capture.tensors.views import TensorView, whole
@@ -50,12 +51,14 @@ def lower(graph: fx.Graph, slots: Sequence[Slot], fused: bool = True) -> Lowered
 
     Raises: CaptureError for an operator that has no lowering.
     """
+    begin("lower")
     tensors = TensorGraph()
     results = lower_operators(tensors, graph, slots)
     states = [slot.type for slot in slots if slot.type is not None and slot.is_state]
     constants = [slot.type for slot in slots if slot.type is not None and not slot.is_state]
     assert len(results) == len(states), "one result per state slot"
     roots = claim_roots(tensors, results, states, states + constants)
+    begin("fuse")
     plan = make_plan(tensors, roots, fused)
     kernels, sources, values = emit(plan, states + constants)
     next_state = tuple(values[node.number] for node, _ in roots)

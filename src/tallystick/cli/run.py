@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from tallystick.job.progress import Progress
     from tallystick.job.retention import KeepStates
 
-LABELS = {"capture": "capturing", "write": "writing", "check": "checking", "compile": "compiling", "run": "running"}
+LABELS = {
+    "capture": "capturing",
+    "trace": "capturing: tracing the step",
+    "write out": "capturing: writing operators out",
+    "lower": "capturing: lowering operators",
+    "fuse": "capturing: fusing kernels",
+    "write": "writing",
+    "check": "checking",
+    "compile": "compiling",
+    "run": "running",
+}
 TEXT_SHOWN = 200  # characters of a generated text in the summary for people
 
 

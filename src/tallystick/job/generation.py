@@ -163,8 +163,8 @@ class GenerationJob:
         progress: Listener | None = None,
     ) -> GenerationRun:
         """Capture and generate; see ``Job.run``. The prompts are entered by a run of its own in ``before``."""
-        Reporter(progress, self.steps).tell("capture")
-        run_folder, entering = RunFolder(folder), self.prefill_job()
+        with Reporter(progress, self.steps).capturing():
+            run_folder, entering = RunFolder(folder), self.prefill_job()
         job = self._decode_job(None) if entering is None else None
         if entering is not None:
             run_folder.create()

@@ -85,5 +85,6 @@ class PreprocessingJob:
         progress: Listener | None = None,
     ) -> Run:
         """Capture and prepare; see ``Job.run``."""
-        Reporter(progress, 0).tell("capture")
-        return self.job().run(folder, threads=threads, resume=resume, keep_states=keep_states, progress=progress)
+        with Reporter(progress).capturing():
+            job = self.job()
+        return job.run(folder, threads=threads, resume=resume, keep_states=keep_states, progress=progress)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["capture", "write", "compile", "run", "check", "verify", "locate"]
+Phase = Literal[
+    "capture", "trace", "write out", "lower", "fuse", "write", "compile", "run", "check", "verify", "locate"
+]
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,10 @@ class Reporter:
         seconds, done = now - self._began, step - self._first
         eta = seconds * (self._steps - step) / done if done > 0 else None
         self._listener(Progress(phase, step, self._steps, segment, self._segments, loss, seconds, eta))
+
+    def capturing(self) -> AbstractContextManager[None]:
+        """Captures inside are told stage by stage."""
+        from tallystick.capture.stages import stages_told
+
+        self.tell("capture")
+        return stages_told(self.tell)

@@ -101,8 +101,9 @@ class TrainingJob:
         progress: Listener | None = None,
     ) -> Run:
         """Capture and train; see ``Job.run``. ``Run.model()`` is a copy of ``model`` with the trained weights."""
-        Reporter(progress, self.steps).tell("capture")
-        return self.job().run(
+        with Reporter(progress, self.steps).capturing():
+            job = self.job()
+        return job.run(
             folder,
             threads=threads,
             resume=resume,

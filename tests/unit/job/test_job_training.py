@@ -61,6 +61,17 @@ def same_weights(mine: nn.Module, theirs: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_a_capture_tells_its_stages_to_the_run_it_is_made_for(tmp_path: Path) -> None:
+    phases: list[str] = []
+    job = training_job(steps=2)
+    job.run(tmp_path / "first", progress=lambda told: phases.append(told.phase))
+    assert list(dict.fromkeys(phases))[:6] == ["capture", "trace", "write out", "lower", "fuse", "write"]
+    phases.clear()
+    training_job(steps=2).capture()
+    job.run(tmp_path / "second", progress=lambda told: phases.append(told.phase))
+    assert list(dict.fromkeys(phases))[:2] == ["capture", "write"], "captured already, and deaf to other captures"
+
+
 def test_the_model_is_a_trained_copy(trained: tuple[ts.TrainingJob, ts.Run]) -> None:
     job, run = trained
     model = run.model()

@@ -51,6 +51,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tallystick.capture.collector import collector_paused
 from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
+from tallystick.capture.stages import begin
 from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
@@ -98,6 +99,7 @@ def trace(
         quiet(),
         empty_conversions_left_out(),
     ):
+        begin("trace")
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
         with AttentionWriter():
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
@@ -106,6 +108,7 @@ def trace(
             results = _SourceKeeper(recorded).run(*tensors)
             return results if rest is None else rest(tensors, results)
 
+        begin("write out")
         functional = torch.func.functionalize(again, remove="mutations")
         traced = clean(make_fx(functional, CORE)(*examples))
     require_words(traced.graph)
