@@ -32,7 +32,8 @@ from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
 from tallystick.spec.views import Address, Guard, View
 
-SLICE_S = 0.02  # length of one timed slice
+SLICE_S = 0.06  # length of one timed slice
+SETTLE_S = 0.005  # before it, so that the other side's threads no longer spin in wait for work
 BLOCK = 512
 
 
@@ -209,6 +210,8 @@ def repetitions(run: Callable[[int], None]) -> int:
 
 
 def seconds(run: Callable[[int], None], times: int) -> float:
+    time.sleep(SETTLE_S)
+    run(1)
     start = time.perf_counter()
     run(times)
     return time.perf_counter() - start

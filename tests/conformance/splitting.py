@@ -24,6 +24,7 @@ CHOICES = [
     (gemm_blocking, "SHARED_WORDS", 64),
     (gemm_blocking, "NEAR_WORDS", 64),
     (gemm_blocking, "SMALL_TASK", 1),
+    (gemm_blocking, "FEW_WORK", 1),
     (gemm_blocking, "PACK_GROUP", 1),
 ]
 """Estimates and sizes that only change speed."""

@@ -20,7 +20,8 @@ TOTAL_WORDS = 256 * 1024  # of totals kept between chunks
 SHARED_WORDS = 32 * 1024 * 1024  # most that one kernel may pack in advance: 128 MiB
 SLOW_ALONE = 1024  # extent of a slow block where every task has to pack its fast block itself
 ENOUGH_TASKS = 16
-FEW_TASKS = 4  # that there should be even if reuse suffers: idle threads cost more
+FEW_TASKS = 4  # that there should be even if reuse suffers: idle threads cost more,
+FEW_WORK = 1 << 23  # if there are so many multiply-adds: handing panels from core to core costs, too
 SMALL_TASK = 1 << 20  # multiply-adds that are worth a task
 REUSE = {"rows": 4, "columns": 2}  # tiles of a slow block, so that a fast panel is not read too often
 NEAR_WORDS = 128 * 1024  # of a fast operand that stays in the second-level cache; of larger ones twice the reuse
@@ -137,8 +138,10 @@ def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int,
     unit = unit_of(tiles, slow_side)
     slow_tiles = -(-slow // unit)
     reuse = REUSE[slow_side] * (1 if fast * steps <= NEAR_WORDS else 2)
-    most = max(slow_tiles // reuse, min(FEW_TASKS // batches, slow_tiles))
-    wanted = min(batches * slow * fast * steps // SMALL_TASK, -(-ENOUGH_TASKS // batches), most)
+    work = batches * slow * fast * steps
+    few = FEW_TASKS // batches if work >= FEW_WORK else 1
+    most = max(slow_tiles // reuse, min(few, slow_tiles))
+    wanted = min(work // SMALL_TASK, -(-ENOUGH_TASKS // batches), most)
     least = -(-slow_tiles // max(1, SLOW_WORDS // chunk // unit))
     blocks = min(power_of_two(max(wanted, 1)), slow_tiles)
     while blocks < least:
