@@ -139,10 +139,15 @@ def _operand(nest: Nest, slot: int, batch: Group, panel: Group, steps: Group) ->
         return Reach(base, batch.form(strides), panel.form(strides), steps.form(strides))
 
     address = reach(view.address.base, view.address.strides)
-    guards = tuple((reach(guard.base, guard.strides), guard.limit) for guard in _closing(nest, view))
+    guards = [(reach(guard.base, guard.strides), guard.limit) for guard in _closing(nest, view)]
     if any(max(abs(r.lowest), abs(r.highest)) >= REACH for r in (address, *(guard for guard, _ in guards))):
         return None
-    return Operand(slot, nest.slots[slot].dtype, address, guards, view.fill)
+    # Lanes hold what of an address does not include its base.
+    if max(abs(address.lowest - address.base), abs(address.highest - address.base)) >= REACH:
+        return None
+    # A limit above all that is compared with it may be lowered, so that 32 bits hold it.
+    limits = tuple((guard, max(0, min(limit, guard.highest + 1))) for guard, limit in guards)
+    return Operand(slot, nest.slots[slot].dtype, address, limits, view.fill)
 
 
 def _closing(nest: Nest, view: View) -> list[Guard]:

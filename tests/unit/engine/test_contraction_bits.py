@@ -144,6 +144,15 @@ def test_fill_of_a_closed_guard_takes_part() -> None:
 # EPILOGUES
 
 
+@pytest.mark.parametrize("limit", [3_000_000_000, 1 << 32, 1 << 40])
+def test_limits_beyond_what_lanes_can_hold(limit: int) -> None:
+    """Rows 0 and 1 are closed: their guards lie far below 0."""
+    a, b = matmul_views(4, 40, 8)
+    guard = Guard(2 - (1 << 31), (1 << 30, 0, 0), limit)
+    guarded = View(0, Address(0, a.address.strides, (), (guard,)))
+    check(contraction((4, 40), (8,), (guarded, b)), [f32(4, 8), f32(8, 40)], 11)
+
+
 def test_bias_activation_and_several_outputs() -> None:
     m, n, k = 21, 45, 12
     b = CodeBuilder()

@@ -9,9 +9,11 @@ import pytest
 from contraction_runs import Convolution, batched_views, contraction, matched, matmul_views
 from tallystick.engine.contraction import Contraction
 from tallystick.ir.builder import CodeBuilder
+from tallystick.ir.verifier import verify
 from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
-from tallystick.spec.views import Address, View
+from tallystick.spec.views import Address, Guard, View
 
 
 def f32(*shape: int) -> TensorType:
@@ -117,3 +119,12 @@ def test_blocks_too_long_to_pack_are_not_a_contraction_unless_there_is_one() -> 
 def test_integer_operands_are_not_a_contraction() -> None:
     types = (TensorType(DType.I32, (5, 3)), f32(3, 7))
     assert matched(PLAIN, types) is None
+
+
+def test_addresses_that_only_their_base_brings_near_are_not_a_contraction() -> None:
+    """Strides that lead 2^31 elements on, from a base as far below the tensor: lanes add the base last."""
+    far = (1 << 31) - 8
+    view = View(0, Address(-far, (1, 0, far, 4), (), (Guard(-1, (0, 0, 1, 0), 1),)))
+    kernel = contraction((4, 40), (2, 3), (view, View(1, Address(0, (0, 1, 120, 40)))))
+    verify(Program((f32(64), f32(240), f32(4, 40)), (), (kernel,), (0, 1, 3)))
+    assert matched(kernel, (f32(64), f32(240))) is None
