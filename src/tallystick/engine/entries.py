@@ -96,6 +96,8 @@ def entry_kernel(kernel: Kernel, extents: Extents, types: Sequence[TensorType], 
             if any(stride < 0 for stride in between) or (view.address.computed and any(between)):
                 raise NotSeparable
             elements = type.elements - sum((e - 1) * s for e, s in zip(extents, between, strict=True))
+            if elements < 1:  # nowhere open, so that an entry may begin anywhere: closed lanes read its element 0
+                raise NotSeparable
         slots.append(TensorType(type.dtype, (elements,)))
     fold = kernel.fold
     if fold is not None:

@@ -18,10 +18,12 @@ from tallystick.engine import Engine, groups
 from tallystick.engine.entries import FinerEntries, NotSeparable, entry_kernel
 from tallystick.engine.groups import find_groups, prepares_anew
 from tallystick.ir.captured import Captured
+from tallystick.ir.verifier import verify
 from tallystick.spec.instructions import Code, Instruction, Op
 from tallystick.spec.kernels import Fold, Kernel
+from tallystick.spec.programs import Program
 from tallystick.spec.tensors import DType, TensorType
-from tallystick.spec.views import Address, View
+from tallystick.spec.views import Address, Guard, View
 
 N, T, HEADS, SIZE = 3, 21, 2, 4
 STEPS = 2
@@ -169,6 +171,16 @@ def test_entries_may_have_to_be_cut_finer() -> None:
 def test_kernels_that_look_across_entries_are_not_separable(crossing: Kernel) -> None:
     with pytest.raises(NotSeparable):
         entry_kernel(crossing, (2,), TYPES, {0})
+
+
+def test_a_value_that_is_open_nowhere_does_not_move_entries_out_of_memory() -> None:
+    """Strides may be anything where no guard lets them count; closed lanes read where an entry begins."""
+    closed = (Guard(0, (0, 0, 1), 2), Guard(-3, (0, 0, 1), 2))
+    view = View(0, Address(0, (1 << 40, 5, 1), (), closed))
+    reading = replace(kernel((2, 3, 5), (15, 5, 1)), loads=(view,))
+    verify(Program(TYPES, (), (reading,), (1,)))
+    with pytest.raises(NotSeparable):
+        entry_kernel(reading, (2,), TYPES, set())
 
 
 def test_kernels_that_count_entries_are_not_separable() -> None:
