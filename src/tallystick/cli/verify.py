@@ -77,11 +77,14 @@ def readable(report: VerificationReport) -> dict[str, str]:
     """The facts of a verification for people."""
     count = len(report.checked)
     drawn = ", ".join(map(str, report.sampled[:10])) + (", ..." if len(report.sampled) > 10 else "")
-    return {
+    facts = {
         "job": f"{report.name}: {report.steps:,} steps in {report.segments} segments",
         "signed by": report.worker,
         "run again": f"{count} segment{'s' * (count != 1)} in {elapsed(report.seconds)} (drawn: {drawn})",
     }
+    if report.before is not None:
+        facts["goes on from"] = "; ".join(f"{run.name}, signed by {run.worker}" for run in report.runs[1:])
+    return facts
 
 
 def whereabouts(finding: Finding) -> dict[str, str]:

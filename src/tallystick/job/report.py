@@ -47,7 +47,8 @@ class VerificationReport(BaseModel):
     """The outcome of ``verify``.
 
     ``sampled``           the segments that were drawn; ``checked`` are all that were run again on the way
-    ``miss_probability``  the chance that such a draw misses the only wrong one of all segments
+    ``miss_probability``  the chance that such a draw misses the only wrong one of all segments, here or in ``before``
+    ``before``            the report about the run that this one goes on from, if it does; its findings are here, too
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +64,12 @@ class VerificationReport(BaseModel):
     miss_probability: float
     findings: tuple[Finding, ...]
     seconds: float
+    before: VerificationReport | None = None
+
+    @property
+    def runs(self) -> list[VerificationReport]:
+        """This run's report, and those of the runs it goes on from."""
+        return [self, *(() if self.before is None else self.before.runs)]
 
     @property
     def ok(self) -> bool:
@@ -81,13 +88,16 @@ class VerificationReport(BaseModel):
         if not self.ok:
             count = "one thing is" if len(self.findings) == 1 else f"{len(self.findings)} things are"
             return f"The receipt does not hold: {count} wrong."
-        if len(self.sampled) == self.segments:
-            return f"All {self.segments} segments were run again: every bit is as claimed."
-        three = miss_probability(3, len(self.sampled), self.segments)
+        drawn, segments = sum(len(run.sampled) for run in self.runs), sum(run.segments for run in self.runs)
+        of = "" if self.before is None else " of this run and of what it goes on from"
+        if drawn == segments:
+            return f"All {segments} segments{of} were run again: every bit is as claimed."
+        three = miss_probability(3, drawn, segments)
         return (
-            f"{len(self.sampled)} of {self.segments} segments were drawn and run again, and every bit of them is as "
-            f"claimed. A single wrong segment is missed by such a draw with probability {self.miss_probability:.1%}"
-            + (f", three wrong ones with {three:.1%}." if self.segments > 3 else ".")
+            f"{drawn} of {segments} segments{of} were drawn and run again, and every bit of them is as claimed. A "
+            f"single wrong segment is missed by such a draw with probability {'at most ' if of else ''}"
+            f"{self.miss_probability:.1%}"
+            + (f", three wrong ones with {three:.1%}." if segments > 3 and not of else ".")
         )
 
     def raise_for_failure(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tallystick.commitment import Hasher
 from tallystick.errors import JobError, ReceiptError
@@ -23,6 +24,8 @@ from tallystick.job.report import Finding, VerificationReport, miss_probability
 if TYPE_CHECKING:
     from tallystick.engine.backends import AnyEngine
 
+LONGEST_CHAIN = 16  # runs that go on from each other: each is verified, and a stranger says how many there are
+
 
 def verify(
     receipt: str | Path,
@@ -36,25 +39,42 @@ def verify(
     """Check a receipt and the run folder it lies in.
 
     The document, the signature and every file are always checked, and, if the job goes on from another, the run of that
-    one in the same way. ``sample`` is the share of segments that are drawn
-    and run again (at least one), ``full`` runs all. Without a ``seed`` the draw comes from the operating system, so
-    that nobody can know it in advance.
+    one in the same way. ``sample`` is the share of segments that are drawn and run again (at least one of every run),
+    ``full`` runs all. Without a ``seed`` the draw comes from the operating system, so that nobody can know it in
+    advance.
 
     Returns what was found. Raises: ReceiptError if there is no receipt that can be read; JobError if a file cannot be
     read; ResourceError if the program does not fit this machine.
     """
     if not 0 < sample <= 1:
         raise JobError(f"sample={sample}: give a share of the segments above 0 and at most 1, such as 0.05")
+    return verify_chain(receipt_path(receipt), Effort(sample, full, threads, seed, progress), LONGEST_CHAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What the caller of ``verify`` asked for."""
+
+    sample: float
+    full: bool
+    threads: int | None
+    seed: int | None
+    progress: Listener | None
+
+
+def verify_chain(path: Path, effort: Effort, most: int) -> VerificationReport:
+    """Check a receipt, and those of at most so many runs, this one included, that follow from each other."""
     began = time.monotonic()
-    path = receipt_path(receipt)
     document = load_receipt(path)
     manifest, folder, hasher = document.manifest, RunFolder(path.parent), JobHasher()
-    Reporter(progress, manifest.steps, manifest.segments).tell("check")
+    Reporter(effort.progress, manifest.steps, manifest.segments).tell("check")
     found = check_folder(folder, document, hasher)
     check_model(folder, found)
-    sampled = list(range(manifest.segments)) if full else draw(manifest.segments, sample, seed)
-    checked = replay(folder, found, hasher, sampled, threads, progress)
-    found.findings += check_before(folder, manifest, sample, full, threads, seed, progress)
+    segments = manifest.segments
+    sampled = list(range(segments)) if effort.full else draw(segments, effort.sample, effort.seed)
+    checked = replay(folder, found, hasher, sampled, effort.threads, effort.progress)
+    before = check_before(folder, manifest, effort, most, found.findings)
+    missed = miss_probability(1, len(sampled), segments)
     return VerificationReport(
         receipt=str(path),
         name=manifest.name,
@@ -64,39 +84,44 @@ def verify(
         segments=manifest.segments,
         sampled=tuple(sampled),
         checked=tuple(checked),
-        miss_probability=miss_probability(1, len(sampled), manifest.segments),
+        miss_probability=missed if before is None else max(missed, before.miss_probability),
         findings=tuple(found.findings),
         seconds=time.monotonic() - began,
+        before=before,
     )
 
 
 def check_before(
-    folder: RunFolder,
-    manifest: Manifest,
-    sample: float,
-    full: bool,
-    threads: int | None,
-    seed: int | None,
-    progress: Listener | None,
-) -> list[Finding]:
-    """What is wrong with the run that this one goes on from: it must be there, and end where this one starts."""
+    folder: RunFolder, manifest: Manifest, effort: Effort, most: int, findings: list[Finding]
+) -> VerificationReport | None:
+    """Verify the run that this one goes on from: it must be there, and end where this one starts.
+
+    Adds what is wrong to ``findings``. A run of another job says nothing about this one, so it is not looked into: a
+    folder that leads back to itself ends there. None if there was nothing to verify.
+    """
     if manifest.after is None:
-        return []
+        return None
     path = folder.before / "receipt.json"
+
+    def wrong(kind: Literal["file", "state"], message: str) -> None:
+        findings.append(Finding(kind=kind, file=str(path), message=message))
+
+    if most <= 1:
+        wrong("file", f"{path} is not looked into: more than {LONGEST_CHAIN} runs go on from each other")
+        return None
     try:
         before = load_receipt(path)
     except ReceiptError as error:
-        message = f"this run goes on from another one, which cannot be checked: {error}"
-        return [Finding(kind="file", file=str(path), message=message)]
-    findings: list[Finding] = []
+        wrong("file", f"this run goes on from another one, which cannot be checked: {error}")
+        return None
     if before.manifest.id.hex() != manifest.after:
-        message = f"{path} is about another job than the one that this run goes on from"
-        findings.append(Finding(kind="file", file=str(path), message=message))
+        wrong("file", f"{path} is about another job than the one that this run goes on from")
+        return None
     if not before.roots or before.roots[-1] != manifest.start_root:
-        message = f"this run does not start where the one it goes on from ended, according to {path}"
-        findings.append(Finding(kind="state", file=str(path), message=message))
-    report = verify(path, sample=sample, full=full, threads=threads, seed=seed, progress=progress)
-    return [*findings, *report.findings]
+        wrong("state", f"this run does not start where the one it goes on from ended, according to {path}")
+    report = verify_chain(path, effort, most - 1)
+    findings += report.findings
+    return report
 
 
 def draw(segments: int, share: float, seed: int | None) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from job_helpers import copy_run, tree
 from tallystick.dispute import LocalArena
 from tallystick.engine.dataflow import Dataflow
 from tallystick.errors import CaptureError, JobError
+from tallystick.job import verification
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
 from tallystick.job.simulation import simulate
@@ -197,6 +199,46 @@ def test_a_run_that_starts_elsewhere_is_found(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder / "before", tmp_path / "lie" / "before")
     report = ts.verify(tmp_path / "lie", full=True)
     assert ["does not start where" in finding.message for finding in report.findings] == [True]
+
+
+def test_a_folder_that_leads_back_to_itself_ends(folder: Path, tmp_path: Path) -> None:
+    broken = copy_run(folder, tmp_path / "broken")
+    shutil.rmtree(broken / "before")
+    (broken / "before").symlink_to(broken, target_is_directory=True)
+    report = ts.verify(broken, sample=0.3)
+    assert ["another job" in finding.message for finding in report.findings] == [True]
+
+
+def chain(tmp_path: Path, segments: list[int]) -> Path:
+    """The folder of the last of some runs with so many segments that go on from each other."""
+    captured = ts.capture_program(lambda state: {"x": state["x"] + 1.0}, state={"x": np.zeros(1, np.float32)})
+    after, folder = None, tmp_path
+    for number, count in enumerate(segments):
+        job = ts.Job(captured, steps=count, segment_steps=1, name=f"part {number}", after=after)
+        run = job.run(tmp_path / str(number), threads=1)
+        if number:
+            shutil.copytree(folder, tmp_path / str(number) / "before")
+        captured = replace(captured, state=[np.array(array) for array in run.state().values()])
+        after, folder = job.manifest.id.hex(), tmp_path / str(number)
+    return folder
+
+
+def test_what_a_draw_misses_counts_the_runs_before(tmp_path: Path) -> None:
+    last = chain(tmp_path, [4, 1])
+    report = ts.verify(last, sample=0.25)
+    assert report.ok, report.findings
+    assert [(run.name, len(run.sampled)) for run in report.runs] == [("part 1", 1), ("part 0", 1)]
+    assert report.miss_probability == 0.75
+    assert report.statement.startswith("2 of 5 segments of this run and of what it goes on from were drawn")
+    assert ts.verify(last, full=True).statement.startswith("All 5 segments of this run and of what it goes on from")
+
+
+def test_a_chain_of_runs_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = chain(tmp_path, [1, 1, 1])
+    assert len(ts.verify(last).runs) == 3
+    monkeypatch.setattr(verification, "LONGEST_CHAIN", 2)
+    report = ts.verify(last)
+    assert ["more than 2 runs" in finding.message for finding in report.findings] == [True]
 
 
 def test_a_liar_about_a_token_is_convicted() -> None:
