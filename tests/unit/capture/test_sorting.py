@@ -66,6 +66,22 @@ def test_elements_picked_by_order(name: str, missing: bool) -> None:
     compare(PICKED[name], x, rtol=1e-6, atol=0)
 
 
+def test_the_largest_of_integers_that_floats_cannot_tell_apart() -> None:
+    x = torch.tensor([[2**24, 2**24 + 1, -(2**31), -(2**24) - 1, 2**31 - 1]])
+    compare(lambda x: x.topk(5), x, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64])
+def test_the_mode_of_integers(dtype: torch.dtype) -> None:
+    compare(lambda x: x.mode(1)[0], torch.tensor([[3, 3, 5, 9], [7, 1, 1, 2]], dtype=dtype), rtol=0, atol=0)
+
+
+def test_the_place_of_a_mode_that_is_nan_lies_in_the_row() -> None:
+    values, places = run_function(lambda x: x.mode(1), torch.full((1, 3), float("nan")))
+    assert np.isnan(values).all()
+    assert places.tolist() == [0]
+
+
 def test_places_in_rows_of_their_own() -> None:
     bounds = drawn(3, 6).sort(1)[0]
     for right in (False, True):

@@ -19,7 +19,7 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     """The largest or smallest elements and where they are, in order; the first of equals, NaN above all."""
     if x.dim() == 0:
         return x.clone(), torch.zeros((), dtype=torch.int64)
-    if not largest or k > TOP:
+    if not largest or k > TOP or not x.is_floating_point():
         values, places = aten.sort.default(x, dim, largest)
         return aten.slice.Tensor(values, dim, 0, k), aten.slice.Tensor(places, dim, 0, k)
     dim = dim % x.dim()
@@ -83,12 +83,18 @@ def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tenso
     same = moved.unsqueeze(-1) == moved.unsqueeze(-2)
     count = same.sum(-1)
     most = aten.amax.default(count, [-1], True)
-    highest = math.inf if x.is_floating_point() else 2**31 - 1
-    value = aten.amin.default(torch.where(count == most, moved, highest), [-1], True)
-    place = torch.where(moved == value, torch.arange(moved.shape[-1]), -1)
+    value = aten.amin.default(torch.where(count == most, moved, greatest(x.dtype)), [-1], True)
+    place = torch.where(moved == value, torch.arange(moved.shape[-1]), 0)  # 0 for a row of nothing but NaN
     last = aten.amax.default(place, [-1], True)
     value, last = value.transpose(dim, -1), last.transpose(dim, -1)
     return (value, last) if keepdim else (value.squeeze(dim), last.squeeze(dim))
+
+
+def greatest(dtype: torch.dtype) -> float:
+    """A number that no other of the dtype exceeds; int64 has 32 bits here."""
+    if dtype.is_floating_point or dtype is torch.bool:
+        return math.inf if dtype.is_floating_point else True
+    return min(torch.iinfo(dtype).max, 2**31 - 1)
 
 
 def rows(x: Tensor, dim: int) -> int:
