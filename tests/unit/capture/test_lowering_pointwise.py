@@ -16,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from lowered_operators import run_function
 from special_values import assert_same_bits, assert_within_ulps, float_pairs, floats, integer_pairs, integers
+from tallystick.errors import CaptureError
 
 EXACT_UNARY: dict[str, Callable] = {
     "neg": lambda x: -x,
@@ -332,3 +333,20 @@ def test_narrow_floats_round_as_pytorch_does(dtype: torch.dtype) -> None:
 
     (got,) = run_function(chain, x)
     assert_same_bits(got, chain(x).numpy())
+
+
+@pytest.mark.parametrize("amount", [0, 5, 31, 32, 40, 63])
+def test_what_is_shifted_out_is_gone(amount: int) -> None:
+    x = torch.tensor([5, -7, 2**31 - 1, -(2**31)])
+    amounts = torch.full_like(x, amount)
+    for got in run_function(lambda x, y: (x >> amount, x >> y), x, amounts):
+        np.testing.assert_array_equal(got, (x >> amount).numpy())
+    for got in run_function(lambda x, y: (x << amount, x << y), x.int(), amounts.int()):
+        np.testing.assert_array_equal(got, (x.int() << amount).numpy())
+
+
+def test_integers_are_not_compared_with_numbers_beyond_them() -> None:
+    with pytest.raises(CaptureError, match="has the number 1099511627776; integers have 32 bits"):
+        run_function(lambda x: x < 2**40, torch.tensor([1]))
+    (got,) = run_function(lambda x: x < 2**40, torch.tensor([1.0]))
+    assert got.tolist() == [True]

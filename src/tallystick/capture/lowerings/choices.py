@@ -18,6 +18,7 @@ from tallystick.spec.tensors import DType
 aten = torch.ops.aten
 
 INFINITY = 0x7F800000
+BITS = 32
 
 WordPair = Callable[[Point, Register, Register], Register]
 
@@ -122,6 +123,7 @@ def bitwise_not(ctx: Lowering, x: TensorView) -> TensorView:
     return pointwise(ctx, lambda b, x: b.xor(x, b.word(-1)), x)
 
 
+# By a negative amount, or by more bits than there are, everything is shifted out: all that is left is the sign.
 @lowers(
     aten.bitwise_left_shift.Tensor,
     aten.bitwise_left_shift.Tensor_Scalar,
@@ -129,7 +131,9 @@ def bitwise_not(ctx: Lowering, x: TensorView) -> TensorView:
     aten.__lshift__.Scalar,
 )
 def shift_left(ctx: Lowering, x: TensorView, y: Operand) -> TensorView:
-    return pointwise(ctx, lambda b, x, y: b.shl(x, y), x, y)
+    if not isinstance(y, TensorView):
+        return pointwise(ctx, lambda b, x: b.shl(x, b.word(int(y))) if 0 <= y < BITS else b.word(0), x)
+    return pointwise(ctx, lambda b, x, y: b.select(b.ult(y, b.word(BITS)), b.shl(x, y), b.word(0)), x, y)
 
 
 @lowers(
@@ -139,7 +143,11 @@ def shift_left(ctx: Lowering, x: TensorView, y: Operand) -> TensorView:
     aten.__rshift__.Scalar,
 )
 def shift_right(ctx: Lowering, x: TensorView, y: Operand) -> TensorView:
-    return pointwise(ctx, lambda b, x, y: b.ashr(x, y), x, y)
+    if not isinstance(y, TensorView):
+        amount = int(y) if 0 <= y < BITS else BITS - 1
+        return pointwise(ctx, lambda b, x: b.ashr(x, b.word(amount)), x)
+    last = BITS - 1
+    return pointwise(ctx, lambda b, x, y: b.ashr(x, b.select(b.ult(y, b.word(BITS)), y, b.word(last))), x, y)
 
 
 # CHOICES

@@ -149,10 +149,16 @@ def require_words(graph: fx.Graph) -> None:
         dtypes = {value.dtype for value in values if isinstance(value, torch.Tensor)}
         for dtype in dtypes & {torch.float64, torch.complex64, torch.complex128}:
             raise CaptureError(f"{node.meta[SOURCE]}\n  makes a tensor of {dtype}; use float32")
-        if torch.int64 in dtypes and node.target is not torch.ops.aten.slice.Tensor:
+        operands = [a.meta["val"] for a in node.args if isinstance(a, fx.Node)]
+        compares = dtypes == {torch.bool} and not any(_is_float(operand) for operand in operands)
+        if (torch.int64 in dtypes or compares) and node.target is not torch.ops.aten.slice.Tensor:
             large = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, int) and not -WORD <= a < WORD]
             if large:
                 raise CaptureError(f"{node.meta[SOURCE]}\n  has the number {large[0]}; integers have 32 bits")
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
 class _SourceKeeper(fx.Interpreter):
