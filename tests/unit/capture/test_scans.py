@@ -69,3 +69,16 @@ def test_what_meets_at_a_place_is_combined(reduce: str, include_self: bool) -> N
 def test_extremes_at_a_place_keep_nan() -> None:
     source = torch.tensor([1.0, NAN, -2.0, 5.0])
     compare(lambda x, y: x.scatter_reduce(0, torch.tensor([0, 0, 1, 1]), y, "amax"), torch.zeros(3), source)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+@pytest.mark.parametrize("reduce", ["amax", "amin"])
+def test_extremes_of_integers_without_what_is_there(reduce: str, dtype: torch.dtype) -> None:
+    source = torch.tensor([100, 101, 7, 120]) if dtype is torch.uint8 else torch.tensor([-5, -3, 9, 7])
+    compare(
+        lambda x, y: x.scatter_reduce(0, torch.tensor([0, 0, 1, 1]), y, reduce, include_self=False),
+        torch.zeros(3, dtype=dtype),
+        source.to(dtype),
+        rtol=0,
+        atol=0,
+    )

@@ -24,6 +24,9 @@ from tallystick.spec.tensors import DType
 
 aten = torch.ops.aten
 
+LIMITS = {DType.I32: (LEAST, GREATEST), DType.I8: (-128, 127), DType.U8: (0, 255), DType.BOOL: (0, 1)}
+"""The least and the greatest number of an integer type."""
+
 
 @lowers(aten.scatter_reduce.two)
 def scatter_reduce(
@@ -93,6 +96,6 @@ def combination(dtype: DType, reduce: str) -> tuple[Merge, int]:
         case "prod":
             return (lambda b, left, right: b.imul(left, right)), 1
         case "amax":
-            return (float_max, float_word(float("-inf"))) if floats else (integer_max, LEAST)
+            return (float_max, float_word(float("-inf"))) if floats else (integer_max, LIMITS[dtype][0])
     assert reduce == "amin", f"PyTorch checks reductions; {reduce} is none"
-    return (float_min, float_word(float("inf"))) if floats else (integer_min, GREATEST)
+    return (float_min, float_word(float("inf"))) if floats else (integer_min, LIMITS[dtype][1])
