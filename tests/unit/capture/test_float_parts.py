@@ -50,3 +50,12 @@ def test_lengths_neither_overflow_nor_vanish() -> None:
     x, y = floats(1, 200), floats(2, 200).flip(0)
     (got,) = run_function(torch.hypot, x, y)
     assert_within_ulps(got, np.hypot(x.numpy().astype(np.float64), y.numpy().astype(np.float64)), 1)
+
+
+def test_neighbours_of_narrow_floats() -> None:
+    x = torch.tensor([1.0, -1.0, 0.0, -0.0, 3.3895e38, 1e-40, float("nan")], dtype=torch.bfloat16)
+    y = torch.tensor([2.0, 0.0, 1.0, -1.0, float("inf"), 0.0, 1.0], dtype=torch.bfloat16)
+    (got,) = run_function(torch.nextafter, x, y)
+    want = torch.nextafter(x, y)
+    np.testing.assert_array_equal(got[:-1].view(np.int16), want[:-1].view(torch.int16).numpy())
+    assert got[-1] == 0x7FC0

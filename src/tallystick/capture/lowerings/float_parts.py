@@ -10,6 +10,7 @@ from tallystick.capture.tensors.context import Lowering
 from tallystick.capture.tensors.operands import Operand, pointwise, result_dtype
 from tallystick.capture.tensors.points import Point
 from tallystick.capture.tensors.views import TensorView
+from tallystick.errors import CaptureError
 from tallystick.ir.builder import Register
 from tallystick.spec.tensors import DType
 
@@ -54,11 +55,15 @@ def fmin(ctx: Lowering, x: TensorView, y: TensorView) -> TensorView:
 @lowers(aten.nextafter.default)
 def nextafter(ctx: Lowering, x: TensorView, y: TensorView) -> TensorView:
     """The float beside x in the direction of y; y itself where they are equal."""
+    dtype = result_dtype(ctx)
+    if dtype is DType.F16:
+        raise CaptureError(f"{ctx.line}: nextafter of float16 cannot be captured; use float32")
+    unit = 1 << 16 if dtype is DType.BF16 else 1
 
     def element(b: Point, x: Register, y: Register) -> Register:
         away = b.xor(b.flt(x, y), b.lshr(x, b.word(31)))  # 1 where the magnitude grows
-        moved = b.iadd(x, b.select(away, b.word(1), b.word(-1)))
-        smallest = b.or_(b.word(1), b.and_(y, b.word(SIGN)))
+        moved = b.iadd(x, b.select(away, b.word(unit), b.word(-unit)))
+        smallest = b.or_(b.word(unit), b.and_(y, b.word(SIGN)))
         moved = b.select(b.feq(x, b.float(0.0)), smallest, moved)
         moved = b.select(b.feq(x, y), y, moved)
         return b.select(b.and_(b.feq(x, x), b.feq(y, y)), moved, b.fadd(x, y))
