@@ -31,9 +31,10 @@ class Packed(NamedTuple):
 def mean_and_std(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every column over all rows, divided by their number. Shapes: (rows, ...) -> (...).
 
-    Two passes: the squares are of centred values, so nothing cancels.
+    Two passes: the squares are of centred values, so nothing cancels. The mean is counted from the first row: that of
+    a constant column is exact.
     """
-    mean = x.mean(0)
+    mean = x[0] + (x - x[0]).mean(0)
     return mean, (x - mean).square().mean(0).sqrt()
 
 

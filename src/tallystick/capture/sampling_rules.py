@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tallystick.errors import UsageError
 
+SMALLEST = 2.0**-126  # smaller numbers may be 0 in binary32
+
 
 @dataclass(frozen=True)
 class Greedy:
@@ -32,11 +34,11 @@ class Sample:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.temperature < float("inf"):
+        if not SMALLEST <= self.temperature < float("inf"):
             raise UsageError(f"temperature={self.temperature}: give a number above 0, or use Greedy()")
         if self.top_k is not None and (isinstance(self.top_k, bool) or self.top_k < 1):
             raise UsageError(f"top_k={self.top_k}: give a whole number of at least 1, or None for all tokens")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+        if self.top_p is not None and not SMALLEST <= self.top_p <= 1.0:
             raise UsageError(f"top_p={self.top_p}: give a share above 0 and at most 1, or None for all tokens")
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """Reading and writing at computed places: embeddings, gathers, scatters.
 
-An index outside its tensor is an error in PyTorch that depends on data; here it reads 0 and writes nowhere. Writes to
-one place are combined in the order of the source, row-major.
+An index outside its tensor is an error in PyTorch that depends on data. Here an address outside the tensor reads 0 and
+is not written; an index that is too large for its own dimension, but leads to an address inside, is that element.
+Writes to one place are combined in the order of the source, row-major.
 """
 
 from __future__ import annotations

@@ -47,8 +47,10 @@ def capture_dataset(
     step = DatasetStep(prepare, list(inputs), rows, chunk_rows, tuple(standardised))
     state: dict[str, Any] = {}
     for name in standardised:
-        zeros = np.zeros(inputs[name].shape[1:], np.float32)
-        state |= {f"mean.{name}": zeros, f"variance.{name}": zeros}
+        rows_of = inputs[name].array
+        assert rows_of is not None, "data is there"
+        # The mean is counted from the first row, so that the mean of a constant column is exact.
+        state |= {f"mean.{name}": np.array(rows_of[0]), f"variance.{name}": np.zeros(rows_of.shape[1:], np.float32)}
     with torch.random.fork_rng(devices=[]), explained():
         for name, made in step.outputs(inputs).items():
             state[name] = torch.zeros(rows, *made.shape[1:], dtype=made.dtype)
@@ -77,7 +79,8 @@ class DatasetStep:
             fresh, number = index >= first, step // self.chunks
         for name in self.standardised:
             with section(f"standardise: {name}"):
-                chunk[name] = self._standardised(state, name, chunk[name], fresh, number)
+                origin = constants[f"data.{name}"][0]
+                chunk[name] = self._standardised(state, name, chunk[name], origin, fresh, number)
         made = self.checked(self.prepare(**chunk))
         with section("chunk: rows of the result"):
             for name, rows in made.items():
@@ -86,11 +89,13 @@ class DatasetStep:
                 state[name] = state[name].index_copy(0, index, rows)
         return state
 
-    def _standardised(self, state: dict[str, Tensor], name: str, x: Tensor, fresh: Tensor, number: Tensor) -> Tensor:
-        """Add to the statistics in the first two passes. Shapes: (chunk, ...), (chunk,), (1,) -> (chunk, ...)."""
+    def _standardised(
+        self, state: dict[str, Tensor], name: str, x: Tensor, origin: Tensor, fresh: Tensor, number: Tensor
+    ) -> Tensor:
+        """Add to the statistics in the first two passes. Shapes: x and the result (chunk, ...)."""
         mean, variance = state[f"mean.{name}"], state[f"variance.{name}"]
         counted = fresh.reshape(-1, *[1] * (x.dim() - 1))
-        summed = torch.where(counted, x, 0.0).sum(0) / self.rows
+        summed = torch.where(counted, x - origin, 0.0).sum(0) / self.rows
         squared = torch.where(counted, (x - mean).square(), 0.0).sum(0) / self.rows
         state[f"mean.{name}"] = torch.where(number == 0, mean + summed, mean)
         state[f"variance.{name}"] = torch.where(number == 1, variance + squared, variance)
