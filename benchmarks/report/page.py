@@ -60,7 +60,7 @@ def under_what(results: Sequence[Result]) -> str:
 def commands(results: Iterable[Result]) -> str:
     """How the figures above were made."""
     lines = dict.fromkeys(f"{' '.join(result['command'])}  # {result['seconds']} s" for result in results)
-    return "```console\n" + "\n".join(f"$ {line}" for line in lines) + "\n```"
+    return "```sh\n" + "\n".join(lines) + "\n```"  # not a console: tests type what those show
 
 
 # SECTIONS
