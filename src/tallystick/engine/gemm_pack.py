@@ -20,7 +20,7 @@ from typing import Literal, Protocol, TypeVar
 
 from llvmlite import ir
 
-from tallystick.engine.gemm_control import POINTER, advance, counted, i64, reserve, round_up, smaller
+from tallystick.engine.gemm_control import POINTER, advance, counted, i64, reserve, round_up, smaller, zeros
 from tallystick.engine.gemm_tiles import TileFormat
 from tallystick.engine.words import F32, I64, lane_numbers, vector
 
@@ -157,6 +157,10 @@ def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
     builder, lanes = frame.builder, frame.format.lanes
     end = builder.add(frame.k, frame.steps)
     rows = reserve(builder, ir.ArrayType(F32, frame.pitch * lanes), align=64)
+    # Rows past a tile's last are multiplied, too, though nobody reads the products: what the stack holds would do, were
+    # it not that numbers below the normal ones take some processors a hundred cycles each.
+    for number in range(frame.pitch):
+        builder.store(zeros(vector(F32, lanes)), advance(builder, rows, i64(number * lanes)), align=4 * lanes)
     turn = _turn_function(builder.module, frame.format, frame.side)
     with counted(builder, frame.tile_lo, frame.tile_hi) as tile:
         start, stop, panel = frame.place(tile)

@@ -43,7 +43,9 @@ EXPM1_SHIFT = 0.05889151782819174  # ln 3/2 - ln(2) / 2
 
 def exp(b: CodeBuilder, x: Register) -> Register:
     """e to the power x."""
-    x = at_most(b, at_least(b, x, -104.0), 89.0)
+    lowest = b.float(-104.0)
+    vanishes = b.flt(x, lowest)  # as what a mask leaves out of a softmax does
+    x = at_most(b, b.select(vanishes, lowest, x), 89.0)
     rounder = b.float(ROUNDER + 2 * 127)
     total = b.ffma(x, b.float(LOG2_E), rounder)
     r = subtract_ln2_multiple(b, x, b.fsub(total, rounder))
@@ -51,6 +53,8 @@ def exp(b: CodeBuilder, x: Register) -> Register:
     # SCALE BY 2^n, half of n at a time: n goes from -150 to 128
     first = b.shl(b.lshr(total, b.word(1)), b.word(23))
     second = b.isub(exponent_field(b, total), first)
+    # Products that underflow take some processors a hundred cycles: a result that is surely 0 is a product with 0.
+    second = b.select(vanishes, b.word(0), second)
     return b.fmul(b.ffma(less_one, first, first), second)
 
 
