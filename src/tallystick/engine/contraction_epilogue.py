@@ -36,7 +36,7 @@ def epilogue_function(
     target: Target,
     tiles: TileFormat,
 ) -> ir.Function:
-    """``void epilogue(...)`` of type `EPILOGUE` for one tile."""
+    """``ptr epilogue(...)`` of type `EPILOGUE` for one tile."""
     function = ir.Function(module, EPILOGUE, name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
@@ -108,7 +108,7 @@ class _Epilogue:
         builder.store(builder.add(offset, count), place)
         builder.branch(head)
         builder.position_at_end(done)
-        builder.ret_void()
+        builder.ret(self.totals)
 
     def _at(self, point: Point, axes: Sequence[int], extents: Sequence[int], number: ir.Value) -> Point:
         """A point with some axes at the indices of a row-major number."""

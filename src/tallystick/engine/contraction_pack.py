@@ -66,8 +66,7 @@ def packer(
         start = builder.add(emit_form(builder, operand.address.batch, batch), i64(operand.address.base))
         source = advance(builder, source, start, MEMORY_TYPE[operand.dtype])
         shared = matrix_packer(module, target, tiles, side, way.over, operand.dtype)
-        builder.call(shared, [source, i64(other.stride), *rest])
-        builder.ret_void()
+        builder.ret(builder.call(shared, [source, i64(other.stride), *rest]))
         return function
     source, batch, *rest = function.args
     frame = PackFrame(builder, tiles, side, rest)

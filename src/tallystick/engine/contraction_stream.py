@@ -23,8 +23,8 @@ from tallystick.engine.contraction_epilogue import epilogue_function
 from tallystick.engine.contraction_forms import emit_form
 from tallystick.engine.contraction_strip import strip_function
 from tallystick.engine.gemm_control import advance, counted, i64, smaller
-from tallystick.engine.gemm_pack import Over, Side
-from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.gemm_pack import Over
+from tallystick.engine.gemm_tiles import Side, TileFormat
 from tallystick.engine.kernel_function import KernelFunction, Phase, declare_phase, load_operand
 from tallystick.engine.storage import MEMORY_TYPE
 from tallystick.engine.target import Target

@@ -3,15 +3,15 @@
 One side of the result is *slow*, the other *fast*. A task is a block of the slow side against a block (mostly all) of
 the fast side, for all steps. It packs its block of the slow operand, a chunk of steps at a time, small enough to stay
 in the second-level cache while panels of the fast operand stream past. The fast operand is packed once for all tasks by
-a phase of its own, or, where that gains nothing, by each task.
+a phase of its own, or, where that gains nothing, by each task. Operands that are read where they lie are not packed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tallystick.engine.gemm_pack import Side, pitch_of
-from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.gemm_pack import pitch_of
+from tallystick.engine.gemm_tiles import PanelLayout, Side, TileFormat
 
 CHUNK = 512  # steps packed at once, if blocks are not longer
 SLOW_WORDS = 128 * 1024  # of a packed slow block: 512 KiB
@@ -71,7 +71,11 @@ def unit_of(tiles: TileFormat, side: Side) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
-    """All sizes of one GEMM. ``in_advance``: the fast operand is packed by a phase of its own."""
+    """All sizes of one GEMM.
+
+    ``in_advance``: the fast operand is packed by a phase of its own; ``rows`` and ``columns``: how panels lie;
+    ``pitch``: words from row to row of a result that is written in place, None for one that is not.
+    """
 
     tiles: TileFormat
     slow: Cut
@@ -81,6 +85,12 @@ class Blocking:
     block: int
     chunk: int
     in_advance: bool
+    rows: PanelLayout
+    columns: PanelLayout
+    pitch: int | None
+
+    def layout(self, side: Side) -> PanelLayout:
+        return self.rows if side == "rows" else self.columns
 
     @property
     def chunks(self) -> int:
@@ -100,7 +110,9 @@ class Blocking:
         return self.batches * self.chunks * self.fast.blocks * self.pack_groups if self.in_advance else 0
 
     def panel_bytes(self, side: Side) -> int:
-        """Of one tile's panel for one chunk."""
+        """Of one tile's panel for one chunk, if it is packed."""
+        if not self.layout(side).packed:
+            return 0
         return pitch_of(self.tiles, side) * -(-self.chunk // self.tiles.lanes) * self.tiles.lanes * 4
 
     @property
@@ -115,6 +127,8 @@ class Blocking:
     @property
     def totals_bytes(self) -> int:
         """Of the totals kept between chunks; one tile if there is only one chunk."""
+        if self.pitch is not None:
+            return 0
         kept = 1 if self.chunks == 1 else self.slow.most_tiles(self.tiles) * self.fast.most_tiles(self.tiles)
         nbytes = kept * self.tiles.nbytes + self.tiles.columns * 4  # vectors may be read across a tile's end
         return -(-nbytes // 64) * 64
@@ -128,8 +142,20 @@ class Blocking:
         return self.batches * self.chunks * self.fast.blocks * self.fast_bytes if self.in_advance else 0
 
 
-def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int, block: int) -> Blocking:
-    """Cut a GEMM of the given extents. ``block``: steps in one chain of fused multiply-adds."""
+def choose(
+    tiles: TileFormat,
+    rows: int,
+    columns: int,
+    batches: int,
+    steps: int,
+    block: int,
+    layouts: tuple[PanelLayout | None, PanelLayout | None] = (None, None),
+    pitch: int | None = None,
+) -> Blocking:
+    """Cut a GEMM of the given extents. ``block``: steps in one chain of fused multiply-adds; ``layouts``: of rows and
+    columns that need not be packed; ``pitch``: of a result that is written in place.
+    """
+    a, b = layouts[0] or tiles.packed("rows"), layouts[1] or tiles.packed("columns")
     chunk = block * max(1, CHUNK // block) if block < steps else min(steps, CHUNK)
     slow_side: Side = "rows" if rows >= columns else "columns"
     slow, fast = (rows, columns) if slow_side == "rows" else (columns, rows)
@@ -148,17 +174,17 @@ def choose(tiles: TileFormat, rows: int, columns: int, batches: int, steps: int,
         blocks = min(2 * blocks, slow_tiles)
     # FAST
     padded = -(-fast // unit_of(tiles, fast_side)) * pitch_of(tiles, fast_side)
-    in_advance = blocks > 1 and batches * padded * steps <= SHARED_WORDS
-    if not in_advance:
+    ready = not (a if fast_side == "rows" else b).packed
+    in_advance = not ready and blocks > 1 and batches * padded * steps <= SHARED_WORDS
+    if not in_advance and not ready:
         blocks = min(blocks, -(-slow // SLOW_ALONE))
     several = chunk < steps
-    most = fast if in_advance else max(unit_of(tiles, fast_side), FAST_WORDS // chunk)
+    most = fast if in_advance or ready else max(unit_of(tiles, fast_side), FAST_WORDS // chunk)
     if several:
         most = min(most, max(unit_of(tiles, fast_side), TOTAL_WORDS // max(1, -(-slow // blocks))))
     fast_blocks = min(-(-fast // most), -(-fast // unit_of(tiles, fast_side)))
-    return Blocking(
-        tiles, Cut(slow_side, slow, blocks), Cut(fast_side, fast, fast_blocks), batches, steps, block, chunk, in_advance
-    )
+    cuts = Cut(slow_side, slow, blocks), Cut(fast_side, fast, fast_blocks)
+    return Blocking(tiles, *cuts, batches, steps, block, chunk, in_advance, a, b, pitch)
 
 
 def power_of_two(number: int) -> int:

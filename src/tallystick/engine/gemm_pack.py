@@ -2,10 +2,11 @@
 
 A panel holds, for each step k, the words of one tile's rows (or columns) side by side. A packer is a function
 
-    void pack(ptr operand, i64 variant, i64 first, i64 limit, i64 tiles, i64 tile_lo, i64 tile_hi,
-              i64 k, i64 steps, ptr panels)
+    ptr pack(ptr operand, i64 variant, i64 first, i64 limit, i64 tiles, i64 tile_lo, i64 tile_hi,
+             i64 k, i64 steps, ptr panels)
 
-that fills the panels of tiles tile_lo..tile_hi-1 of the ``tiles`` tiles that panel indices first..limit-1 are cut into.
+that fills the panels of tiles tile_lo..tile_hi-1 of the ``tiles`` tiles that panel indices first..limit-1 are cut into,
+and returns where they begin: at ``panels``, or, if an operand need not be packed, in the operand itself.
 Rows are cut evenly; columns into whole widths with a short last one. Every panel takes ``steps`` rounded up to a
 multiple of the lanes, and what lies between is arbitrary. ``variant`` is the batch or the stride, as the packer likes.
 
@@ -21,12 +22,11 @@ from typing import Literal, Protocol, TypeVar
 from llvmlite import ir
 
 from tallystick.engine.gemm_control import POINTER, advance, counted, i64, reserve, round_up, smaller, zeros
-from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.gemm_tiles import Side, TileFormat
 from tallystick.engine.words import F32, I64, lane_numbers, vector
 
-Side = Literal["rows", "columns"]
 Over = Literal["panel", "steps"]  # what runs over the lanes of a vector that is read
-PACK = ir.FunctionType(ir.VoidType(), [POINTER, *[I64] * 8, POINTER])
+PACK = ir.FunctionType(POINTER, [POINTER, *[I64] * 8, POINTER])
 
 
 PANELS_ABREAST = 4  # of a plain matrix
@@ -129,7 +129,7 @@ def pack_along(frame: PackFrame, source: Source[L, S], abreast: int) -> None:
                 for number in range(0, frame.pitch, lanes):
                     place = builder.add(offset, i64(number))
                     builder.store(next(words), advance(builder, panel, place), align=4 * lanes)
-    builder.ret_void()
+    builder.ret(frame.panels)
 
 
 def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
@@ -149,7 +149,7 @@ def pack_across(frame: PackFrame, source: Source[L, S]) -> None:
                     source.foresee(builder.add(frame.k, k), builder.add(first, i64(frame.used + i)))
                 place = builder.add(builder.mul(k, i64(frame.pitch)), offset)
                 _store_transposed(builder, square, advance(builder, panel, place), frame.pitch)
-    builder.ret_void()
+    builder.ret(frame.panels)
 
 
 def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
@@ -172,7 +172,7 @@ def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
                 builder.store(source.load(along, source.single(index)), advance(builder, rows, place), align=4 * lanes)
             into = advance(builder, panel, builder.mul(k, i64(frame.pitch)))
             builder.call(turn, [rows, into, builder.sub(stop, start)])
-    builder.ret_void()
+    builder.ret(frame.panels)
 
 
 def _turn_function(module: ir.Module, tiles: TileFormat, side: Side) -> ir.Function:

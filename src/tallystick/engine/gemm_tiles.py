@@ -1,8 +1,8 @@
-"""Register tiles: the innermost loops of a GEMM, one function per tile shape.
+"""Register tiles: the innermost loops of a GEMM, one function per tile shape and per way in which operands lie.
 
-A tile is ``rows`` x ``vectors * lanes`` elements of the result held in vector registers. Panels of the operands are
-packed so that the loop reads them in order: per reduce step ``row_pitch`` words of A, of which the tile broadcasts
-its rows, and ``columns`` words of B.
+A tile is ``rows`` x ``vectors * lanes`` elements of the result held in vector registers. Per reduce step it broadcasts
+a word of A for each of its rows and loads ``vectors`` vectors of B. Packed panels hold these words in the order in
+which they are read; an operand that lies well as it is, is read where it lies.
 
 Each element is one chain of fused multiply-adds in ascending k from +0: what a fold of one lane computes in a block.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from llvmlite import ir
 
@@ -18,13 +19,27 @@ from tallystick.engine.gemm_control import POINTER, advance, i64, splat
 from tallystick.engine.target import Target
 from tallystick.engine.words import F32, I32, I64
 
+Side = Literal["rows", "columns"]
 Fma = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], ir.Value]
+Finish = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 
 FRESH = 0  # the chain starts at +0, its end is stored
 MERGE = 1  # the chain starts at +0, its end is added to the total already there
 CONTINUE = 2  # the chain goes on from the value already there
 
 MICROKERNEL = ir.FunctionType(ir.VoidType(), [I64, POINTER, POINTER, POINTER, I32])
+
+
+@dataclass(frozen=True, slots=True)
+class PanelLayout:
+    """Where the words of a tile's rows or columns lie: words from one to the next, and from step to step.
+
+    ``packed``: in a panel that was made for it, at the start of a cache line; else in the operand's own memory.
+    """
+
+    index_stride: int
+    step_stride: int
+    packed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,10 @@ class TileFormat:
         """Of a tile in memory: rows of ``columns`` words."""
         return self.rows * self.columns * 4
 
+    def packed(self, side: Side) -> PanelLayout:
+        """The layout of panels that are packed."""
+        return PanelLayout(1, self.row_pitch if side == "rows" else self.columns, True)
+
     @staticmethod
     def of(target: Target) -> TileFormat:
         if target.lanes == 16:
@@ -57,30 +76,51 @@ class TileFormat:
         return TileFormat(lanes=target.lanes, rows=4, vectors=2, row_pitch=4)
 
 
-def microkernel(module: ir.Module, tiles: TileFormat, rows: int, vectors: int, fma: Fma) -> ir.Function:
-    """``void tile(i64 steps, ptr a, ptr b, ptr total, i32 mode)`` for a tile of rows x vectors.
+@dataclass(frozen=True, slots=True)
+class TileShape:
+    """What a register tile is made for. ``pitch``: words from row to row of a result that is written in place; None for
+    a tile of totals, which a cache line starts and whose pitch is the format's columns."""
 
-    ``total`` is a tile in memory with a pitch of ``tiles.columns`` words.
+    rows: int
+    vectors: int
+    a: PanelLayout
+    b: PanelLayout
+    pitch: int | None
+
+    @property
+    def name(self) -> str:
+        place = "" if self.pitch is None else f".{self.pitch}"
+        ways = [f"{way.index_stride}.{way.step_stride}" for way in (self.a, self.b) if not way.packed]
+        sides = ("a" if not self.a.packed else "") + ("b" if not self.b.packed else "")
+        return ".".join([f"gemm.tile.{self.rows}x{self.vectors}", sides, *ways]) + place
+
+
+def microkernel(module: ir.Module, tiles: TileFormat, shape: TileShape, fma: Fma, finish: Finish) -> ir.Function:
+    """``void tile(i64 steps, ptr a, ptr b, ptr total, i32 mode)`` for a tile of some shape.
+
+    ``finish`` makes of a vector of sums what is stored in place.
     """
-    name = f"gemm.tile.{rows}x{vectors}"
-    known = module.globals.get(name)
+    known = module.globals.get(shape.name)
     if known is not None:
         return known
-    function = ir.Function(module, MICROKERNEL, name)
+    function = ir.Function(module, MICROKERNEL, shape.name)
     function.linkage = "internal"
     function.attributes.add("nounwind")
     for argument in function.args[1:4]:
         argument.add_attribute("noalias")
     steps, a, b, total, mode = function.args
+    rows, vectors = shape.rows, shape.vectors
     lanes = ir.VectorType(F32, tiles.lanes)
     zero = ir.Constant(lanes, [0.0] * tiles.lanes)
+    pitch = tiles.columns if shape.pitch is None else shape.pitch
+    align = 64 if shape.pitch is None else 4
     builder = ir.IRBuilder(function.append_basic_block("entry"))
 
     def place(row: int, vector: int) -> ir.Value:
-        return advance(builder, total, i64(row * tiles.columns + vector * tiles.lanes), F32)
+        return advance(builder, total, i64(row * pitch + vector * tiles.lanes), F32)
 
     def loads() -> list[ir.Value]:
-        return [builder.load(place(r, v), align=64, typ=lanes) for r in range(rows) for v in range(vectors)]
+        return [builder.load(place(r, v), align=align, typ=lanes) for r in range(rows) for v in range(vectors)]
 
     # START
     entry, resume, loop, end = (
@@ -102,14 +142,16 @@ def microkernel(module: ir.Module, tiles: TileFormat, rows: int, vectors: int, f
     for accumulator, start in zip(accumulators, resumed, strict=True):
         accumulator.add_incoming(zero, entry)
         accumulator.add_incoming(start, resume)
-    a_step = advance(builder, a, builder.mul(step, i64(tiles.row_pitch)), F32)
-    b_step = advance(builder, b, builder.mul(step, i64(tiles.columns)), F32)
+    a_step = advance(builder, a, builder.mul(step, i64(shape.a.step_stride)), F32)
+    b_step = advance(builder, b, builder.mul(step, i64(shape.b.step_stride)), F32)
+    b_align = 64 if shape.b.packed else 4
     b_words = [
-        builder.load(advance(builder, b_step, i64(v * tiles.lanes), F32), align=64, typ=lanes) for v in range(vectors)
+        builder.load(advance(builder, b_step, i64(v * tiles.lanes), F32), align=b_align, typ=lanes)
+        for v in range(vectors)
     ]
     following = []
     for row in range(rows):
-        word = builder.load(advance(builder, a_step, i64(row), F32), align=4, typ=F32)
+        word = builder.load(advance(builder, a_step, i64(row * shape.a.index_stride), F32), align=4, typ=F32)
         wide = splat(builder, word, tiles.lanes)
         following += [fma(builder, wide, b_words[v], accumulators[row * vectors + v]) for v in range(vectors)]
     next_step = builder.add(step, i64(1))
@@ -131,6 +173,7 @@ def microkernel(module: ir.Module, tiles: TileFormat, rows: int, vectors: int, f
         value.add_incoming(plain, end)
         merged[i] = value
     for i, value in enumerate(merged):
-        builder.store(value, place(i // vectors, i % vectors), align=64)
+        stored = value if shape.pitch is None else finish(builder, value)
+        builder.store(stored, place(i // vectors, i % vectors), align=align)
     builder.ret_void()
     return function
