@@ -23,9 +23,9 @@ from tallystick.spec.instructions import Op
 from tallystick.spec.tensors import DType
 
 PAGE = 1024  # words: so far apart, rows fall into the same set of a first-level cache
-NEAR_STEPS = 512  # words between steps of rows that are read where they lie: farther ones leave a page too often
-NEAR_COLUMNS = 64  # and of columns, which every tile of rows reads again,
-FEW_TILES = 3  # unless there are no more of those than this
+NEAR = 512  # words between steps that still lie near each other
+MOST_TILES = ((64, 1 << 31), (NEAR, 100), (1 << 31, 3))
+"""Words between steps of columns, and how many tiles of rows may read them again before packing pays for itself."""
 
 
 def layout(contraction: Contraction, side: Side, tiles: TileFormat) -> PanelLayout | None:
@@ -42,7 +42,7 @@ def layout(contraction: Contraction, side: Side, tiles: TileFormat) -> PanelLayo
 def _rows_pay(found: PanelLayout) -> bool:
     """A word of every row is broadcast in every step: rows are so many streams, or all lie together."""
     if found.index_stride == 1:
-        return abs(found.step_stride) <= NEAR_STEPS
+        return abs(found.step_stride) <= NEAR
     return found.step_stride in (0, 1) and found.index_stride % PAGE != 0
 
 
@@ -50,8 +50,8 @@ def _columns_pay(contraction: Contraction, found: PanelLayout, tiles: TileFormat
     """Vectors of columns are loaded in every step, whole ones: what follows the last could be no memory at all."""
     if found.index_stride != 1 or contraction.columns.size % tiles.lanes:
         return False
-    near = abs(found.step_stride) <= NEAR_COLUMNS
-    return near or contraction.rows.size <= FEW_TILES * tiles.rows
+    again = -(-contraction.rows.size // tiles.rows)
+    return any(abs(found.step_stride) <= near and again <= most for near, most in MOST_TILES)
 
 
 def result_pitch(contraction: Contraction, tiles: TileFormat) -> int | None:

@@ -68,12 +68,13 @@ def masked_gather(builder: ir.IRBuilder, pointers: ir.Value, mask: ir.Value, oth
     return arithmetic.intrinsic(builder, name, type, [pointers, mask, otherwise], {0: _bytes(type)})
 
 
-def prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+def prefetch(builder: ir.IRBuilder, pointer: ir.Value, level: int = 2) -> None:
     """Ask for a cache line, any address allowed.
 
-    It comes to the second level: brought nearer, what is needed later would drive out what is needed now.
+    It comes to the second level: brought nearer, what is needed later would drive out what is needed now. ``level`` 1
+    is for what is needed in a moment.
     """
-    hints = [i32(0), i32(2), i32(1)]  # to read, second level, data
+    hints = [i32(0), i32({1: 3, 2: 2}[level]), i32(1)]  # to read, how near, data
     arithmetic.intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *hints])
 
 

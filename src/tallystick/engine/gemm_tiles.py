@@ -15,7 +15,7 @@ from typing import Literal
 
 from llvmlite import ir
 
-from tallystick.engine.gemm_control import POINTER, advance, i64, splat
+from tallystick.engine.gemm_control import POINTER, advance, i64, prefetch, splat
 from tallystick.engine.target import Target
 from tallystick.engine.words import F32, I32, I64
 
@@ -23,6 +23,8 @@ Side = Literal["rows", "columns"]
 Fma = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], ir.Value]
 Finish = Callable[[ir.IRBuilder, ir.Value], ir.Value]
 
+LINE = 16  # words of a cache line
+SOON = 8  # steps: time for a line to come from the second-level cache to the first
 FRESH = 0  # the chain starts at +0, its end is stored
 MERGE = 1  # the chain starts at +0, its end is added to the total already there
 CONTINUE = 2  # the chain goes on from the value already there
@@ -154,6 +156,11 @@ def microkernel(module: ir.Module, tiles: TileFormat, shape: TileShape, fma: Fma
         word = builder.load(advance(builder, a_step, i64(row * shape.a.index_stride), F32), align=4, typ=F32)
         wide = splat(builder, word, tiles.lanes)
         following += [fma(builder, wide, b_words[v], accumulators[row * vectors + v]) for v in range(vectors)]
+    if not shape.a.packed:
+        _foresee_rows(builder, shape, a, step)
+    if not shape.b.packed:
+        for vector in range(vectors):
+            _foresee(builder, b_step, vector * tiles.lanes + SOON * shape.b.step_stride)
     next_step = builder.add(step, i64(1))
     step.add_incoming(next_step, builder.block)
     for accumulator, value in zip(accumulators, following, strict=True):
@@ -177,3 +184,25 @@ def microkernel(module: ir.Module, tiles: TileFormat, shape: TileShape, fma: Fma
         builder.store(stored, place(i // vectors, i % vectors), align=align)
     builder.ret_void()
     return function
+
+
+def _foresee_rows(builder: ir.IRBuilder, shape: TileShape, a: ir.Value, step: ir.Value) -> None:
+    """Ask for rows that are read where they lie.
+
+    Rows that lie together are wanted a few steps later, and steps may be so far apart that no processor follows them by
+    itself. Rows that are streams of their own it does follow, but not into the next tile's, of which every step asks
+    for another one's line.
+    """
+    way = shape.a
+    if way.index_stride == 1:
+        soon = advance(builder, a, builder.mul(builder.add(step, i64(SOON)), i64(way.step_stride)), F32)
+        for row in sorted({0, shape.rows - 1}):  # which may be in two lines
+            _foresee(builder, soon, row)
+        return
+    row = builder.add(builder.and_(step, i64(LINE - 1)), i64(shape.rows))
+    place = builder.add(builder.mul(row, i64(way.index_stride)), builder.and_(step, i64(-LINE)))
+    prefetch(builder, advance(builder, a, place, F32))
+
+
+def _foresee(builder: ir.IRBuilder, pointer: ir.Value, words: int) -> None:
+    prefetch(builder, advance(builder, pointer, i64(words), F32), level=1)
