@@ -22,9 +22,8 @@ from tallystick.engine.words import F32
 from tallystick.spec.instructions import Op
 from tallystick.spec.tensors import DType
 
-PAGE = 1024  # words: so far apart, rows fall into the same set of a first-level cache
 NEAR = 512  # words between steps that still lie near each other
-MOST_TILES = ((64, 1 << 31), (NEAR, 100), (1 << 31, 3))
+MOST_TILES = ((64, 1 << 31), (NEAR, 200), (1 << 31, 3))
 """Words between steps of columns, and how many tiles of rows may read them again before packing pays for itself."""
 
 
@@ -43,7 +42,7 @@ def _rows_pay(found: PanelLayout) -> bool:
     """A word of every row is broadcast in every step: rows are so many streams, or all lie together."""
     if found.index_stride == 1:
         return abs(found.step_stride) <= NEAR
-    return found.step_stride in (0, 1) and found.index_stride % PAGE != 0
+    return found.step_stride in (0, 1)
 
 
 def _columns_pay(contraction: Contraction, found: PanelLayout, tiles: TileFormat) -> bool:
