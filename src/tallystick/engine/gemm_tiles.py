@@ -110,99 +110,120 @@ def microkernel(module: ir.Module, tiles: TileFormat, shape: TileShape, fma: Fma
     function.attributes.add("nounwind")
     for argument in function.args[1:4]:
         argument.add_attribute("noalias")
-    steps, a, b, total, mode = function.args
-    rows, vectors = shape.rows, shape.vectors
-    lanes = ir.VectorType(F32, tiles.lanes)
-    zero = ir.Constant(lanes, [0.0] * tiles.lanes)
-    pitch = tiles.columns if shape.pitch is None else shape.pitch
-    align = 64 if shape.pitch is None else 4
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-
-    def place(row: int, vector: int) -> ir.Value:
-        return advance(builder, total, i64(row * pitch + vector * tiles.lanes), F32)
-
-    def loads() -> list[ir.Value]:
-        return [builder.load(place(r, v), align=align, typ=lanes) for r in range(rows) for v in range(vectors)]
-
-    # START
-    entry, resume, loop, end = (
-        builder.block,
-        function.append_basic_block("resume"),
-        function.append_basic_block("loop"),
-        function.append_basic_block("end"),
-    )
-    builder.cbranch(builder.icmp_unsigned("==", mode, ir.Constant(I32, CONTINUE)), resume, loop)
-    builder.position_at_end(resume)
-    resumed = loads()
-    builder.branch(loop)
-    # LOOP
-    builder.position_at_end(loop)
-    step = builder.phi(I64, "k")
-    step.add_incoming(i64(0), entry)
-    step.add_incoming(i64(0), resume)
-    accumulators = [builder.phi(lanes) for _ in range(rows * vectors)]
-    for accumulator, start in zip(accumulators, resumed, strict=True):
-        accumulator.add_incoming(zero, entry)
-        accumulator.add_incoming(start, resume)
-    a_step = advance(builder, a, builder.mul(step, i64(shape.a.step_stride)), F32)
-    b_step = advance(builder, b, builder.mul(step, i64(shape.b.step_stride)), F32)
-    b_align = 64 if shape.b.packed else 4
-    b_words = [
-        builder.load(advance(builder, b_step, i64(v * tiles.lanes), F32), align=b_align, typ=lanes)
-        for v in range(vectors)
-    ]
-    following = []
-    for row in range(rows):
-        word = builder.load(advance(builder, a_step, i64(row * shape.a.index_stride), F32), align=4, typ=F32)
-        wide = splat(builder, word, tiles.lanes)
-        following += [fma(builder, wide, b_words[v], accumulators[row * vectors + v]) for v in range(vectors)]
-    if not shape.a.packed:
-        _foresee_rows(builder, shape, a, step)
-    if not shape.b.packed:
-        for vector in range(vectors):
-            _foresee(builder, b_step, vector * tiles.lanes + SOON * shape.b.step_stride)
-    next_step = builder.add(step, i64(1))
-    step.add_incoming(next_step, builder.block)
-    for accumulator, value in zip(accumulators, following, strict=True):
-        accumulator.add_incoming(value, builder.block)
-    builder.cbranch(builder.icmp_signed("<", next_step, steps), loop, end)
-    # END
-    builder.position_at_end(end)
-    merging, storing = function.append_basic_block("merge"), function.append_basic_block("store")
-    builder.cbranch(builder.icmp_unsigned("==", mode, ir.Constant(I32, MERGE)), merging, storing)
-    builder.position_at_end(merging)
-    merged = [builder.fadd(old, new) for old, new in zip(loads(), following, strict=True)]
-    builder.branch(storing)
-    builder.position_at_end(storing)
-    for i, (sum, plain) in enumerate(zip(merged, following, strict=True)):
-        value = builder.phi(lanes)
-        value.add_incoming(sum, merging)
-        value.add_incoming(plain, end)
-        merged[i] = value
-    for i, value in enumerate(merged):
-        stored = value if shape.pitch is None else finish(builder, value)
-        builder.store(stored, place(i // vectors, i % vectors), align=align)
-    builder.ret_void()
+    _Tile(function, tiles, shape, fma, finish).write()
     return function
 
 
-def _foresee_rows(builder: ir.IRBuilder, shape: TileShape, a: ir.Value, step: ir.Value) -> None:
-    """Ask for rows that are read where they lie.
+class _Tile:
+    """Writes a register tile."""
 
-    Rows that lie together are wanted a few steps later, and steps may be so far apart that no processor follows them by
-    itself. Rows that are streams of their own it does follow, but not into the next tile's, of which every step asks
-    for another one's line.
-    """
-    way = shape.a
-    if way.index_stride == 1:
-        soon = advance(builder, a, builder.mul(builder.add(step, i64(SOON)), i64(way.step_stride)), F32)
-        for row in sorted({0, shape.rows - 1}):  # which may be in two lines
-            _foresee(builder, soon, row)
-        return
-    row = builder.add(builder.and_(step, i64(LINE - 1)), i64(shape.rows))
-    place = builder.add(builder.mul(row, i64(way.index_stride)), builder.and_(step, i64(-LINE)))
-    prefetch(builder, advance(builder, a, place, F32))
+    def __init__(self, function: ir.Function, tiles: TileFormat, shape: TileShape, fma: Fma, finish: Finish) -> None:
+        self.function, self.tiles, self.shape, self.fma, self.finish = function, tiles, shape, fma, finish
+        self.steps, self.a, self.b, self.total, self.mode = function.args
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.vector = ir.VectorType(F32, tiles.lanes)
+        self.places = [(row, number) for row in range(shape.rows) for number in range(shape.vectors)]
+        self.pitch = tiles.columns if shape.pitch is None else shape.pitch
+        self.align = 64 if shape.pitch is None else 4
 
+    def write(self) -> None:
+        builder, function = self.builder, self.function
+        zero = ir.Constant(self.vector, [0.0] * self.tiles.lanes)
+        entry, resume, loop, end = (
+            builder.block,
+            function.append_basic_block("resume"),
+            function.append_basic_block("loop"),
+            function.append_basic_block("end"),
+        )
+        # START
+        builder.cbranch(builder.icmp_unsigned("==", self.mode, ir.Constant(I32, CONTINUE)), resume, loop)
+        builder.position_at_end(resume)
+        resumed = self._load_totals()
+        builder.branch(loop)
+        # LOOP
+        builder.position_at_end(loop)
+        step = builder.phi(I64, "k")
+        step.add_incoming(i64(0), entry)
+        step.add_incoming(i64(0), resume)
+        sums = [builder.phi(self.vector) for _ in self.places]
+        for value, start in zip(sums, resumed, strict=True):
+            value.add_incoming(zero, entry)
+            value.add_incoming(start, resume)
+        following = self._step(step, sums)
+        next_step = builder.add(step, i64(1))
+        step.add_incoming(next_step, builder.block)
+        for value, next_value in zip(sums, following, strict=True):
+            value.add_incoming(next_value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", next_step, self.steps), loop, end)
+        # END
+        builder.position_at_end(end)
+        self._store(following)
+        builder.ret_void()
 
-def _foresee(builder: ir.IRBuilder, pointer: ir.Value, words: int) -> None:
-    prefetch(builder, advance(builder, pointer, i64(words), F32), level=1)
+    def _place(self, row: int, number: int) -> ir.Value:
+        return advance(self.builder, self.total, i64(row * self.pitch + number * self.tiles.lanes), F32)
+
+    def _load_totals(self) -> list[ir.Value]:
+        return [self.builder.load(self._place(*place), align=self.align, typ=self.vector) for place in self.places]
+
+    def _step(self, step: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+        """The sums after one more multiply-add each."""
+        builder, shape, lanes = self.builder, self.shape, self.tiles.lanes
+        a_step = advance(builder, self.a, builder.mul(step, i64(shape.a.step_stride)), F32)
+        b_step = advance(builder, self.b, builder.mul(step, i64(shape.b.step_stride)), F32)
+        b_align = 64 if shape.b.packed else 4
+        b_words = [
+            builder.load(advance(builder, b_step, i64(number * lanes), F32), align=b_align, typ=self.vector)
+            for number in range(shape.vectors)
+        ]
+        following: list[ir.Value] = []
+        for row in range(shape.rows):
+            word = builder.load(advance(builder, a_step, i64(row * shape.a.index_stride), F32), align=4, typ=F32)
+            wide = splat(builder, word, lanes)
+            first = row * shape.vectors
+            following += [self.fma(builder, wide, b, sums[first + number]) for number, b in enumerate(b_words)]
+        if not shape.a.packed:
+            self._foresee_rows(step)
+        if not shape.b.packed:
+            for number in range(shape.vectors):
+                self._foresee(b_step, number * lanes + SOON * shape.b.step_stride)
+        return following
+
+    def _foresee_rows(self, step: ir.Value) -> None:
+        """Ask for rows that are read where they lie.
+
+        Rows that lie together are wanted a few steps later, and steps may be so far apart that no processor follows
+        them by itself. Rows that are streams of their own it does follow, but not into the next tile's, of which every
+        step asks for another one's line.
+        """
+        builder, rows, way = self.builder, self.shape.rows, self.shape.a
+        if way.index_stride == 1:
+            soon = advance(builder, self.a, builder.mul(builder.add(step, i64(SOON)), i64(way.step_stride)), F32)
+            for row in sorted({0, rows - 1}):  # which may be in two lines
+                self._foresee(soon, row)
+            return
+        row = builder.add(builder.and_(step, i64(LINE - 1)), i64(rows))
+        place = builder.add(builder.mul(row, i64(way.index_stride)), builder.and_(step, i64(-LINE)))
+        prefetch(builder, advance(builder, self.a, place, F32))
+
+    def _foresee(self, pointer: ir.Value, words: int) -> None:
+        prefetch(self.builder, advance(self.builder, pointer, i64(words), F32), level=1)
+
+    def _store(self, sums: list[ir.Value]) -> None:
+        """Store the sums, or what they make of the totals that are there."""
+        builder, end = self.builder, self.builder.block
+        merging, storing = (self.function.append_basic_block(name) for name in ("merge", "store"))
+        builder.cbranch(builder.icmp_unsigned("==", self.mode, ir.Constant(I32, MERGE)), merging, storing)
+        builder.position_at_end(merging)
+        merged = [builder.fadd(old, new) for old, new in zip(self._load_totals(), sums, strict=True)]
+        builder.branch(storing)
+        builder.position_at_end(storing)
+        values: list[ir.Value] = []
+        for both, alone in zip(merged, sums, strict=True):
+            value = builder.phi(self.vector)
+            value.add_incoming(both, merging)
+            value.add_incoming(alone, end)
+            values.append(value)
+        for place, value in zip(self.places, values, strict=True):
+            stored = value if self.shape.pitch is None else self.finish(builder, value)
+            builder.store(stored, self._place(*place), align=self.align)

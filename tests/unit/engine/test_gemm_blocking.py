@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.engine.gemm_blocking import Blocking, Cut, choose, unit_of
-from tallystick.engine.gemm_tiles import TileFormat
+from tallystick.engine.gemm_tiles import PanelLayout, TileFormat
 from tallystick.engine.target import Isa, Target
 
 EXTENTS = st.one_of(st.integers(1, 300), st.integers(1, 70_000))
@@ -20,7 +20,12 @@ def blockings(draw: st.DrawFn) -> Blocking:
     tiles = TileFormat.of(Target(draw(st.sampled_from(ISAS))))
     steps = draw(EXTENTS)
     block = min(steps, draw(st.sampled_from([1, 5, 16, 512, 513, 4096])))
-    return choose(tiles, draw(EXTENTS), draw(EXTENTS), draw(st.sampled_from([1, 2, 64])), steps, block)
+    layouts = (
+        draw(st.sampled_from([None, PanelLayout(7, 1, False)])),
+        draw(st.sampled_from([None, PanelLayout(1, 9, False)])),
+    )
+    pitch = draw(st.sampled_from([None, 48]))
+    return choose(tiles, draw(EXTENTS), draw(EXTENTS), draw(st.sampled_from([1, 2, 64])), steps, block, layouts, pitch)
 
 
 def tile_extents(tiles: TileFormat, cut: Cut, block: int) -> list[int]:
@@ -74,3 +79,11 @@ def test_large_products_of_few_tiles_are_still_shared() -> None:
     assert choose(tiles, 192, 192, 1, 2080, 512).tasks >= 4
     assert choose(tiles, 96, 384, 1, 2048, 512).tasks >= 4
     assert choose(tiles, 30, 30, 1, 40, 40).tasks == 1
+
+
+def test_what_is_read_where_it_lies_takes_no_memory() -> None:
+    tiles = TileFormat.of(Target("avx512"))
+    direct = PanelLayout(2048, 1, False), PanelLayout(1, 2048, False)
+    blocking = choose(tiles, 2048, 2048, 1, 2048, 512, direct, 2048)
+    assert (blocking.scratch_bytes, blocking.shared_bytes, blocking.pack_tasks) == (0, 0, 0)
+    assert blocking.tasks >= 16

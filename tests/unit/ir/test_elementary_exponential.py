@@ -10,7 +10,7 @@ import pytest
 
 from tallystick.ir import elementary
 from tallystick.ir.builder import CodeBuilder
-from tallystick.spec.instructions import Environment, execute
+from tallystick.spec.instructions import Environment, Op, execute, run_registers
 
 INFINITY = float("inf")
 NAN = 0x7FC00000
@@ -18,6 +18,10 @@ NAN = 0x7FC00000
 
 def word_of(value: float) -> int:
     return struct.unpack("<I", struct.pack("<f", value))[0]
+
+
+def as_float(word: int) -> float:
+    return struct.unpack("<f", struct.pack("<I", word))[0]
 
 
 def compute(name: str, word: int) -> int:
@@ -93,3 +97,18 @@ def test_odd_functions_are_odd_to_the_bit(name: str, x: float) -> None:
 @pytest.mark.parametrize("exponent", range(-149, 128))
 def test_exp2_of_integers_is_exact(exponent: int) -> None:
     assert compute("exp2", word_of(float(exponent))) == word_of(2.0**exponent)
+
+
+@pytest.mark.parametrize("x", [-104.00001, -1000.0, -3.4e38, -INFINITY])
+def test_what_a_mask_leaves_out_takes_no_number_below_the_normal_ones(x: float) -> None:
+    """A product that underflows would be 0, too, but takes some processors a hundred cycles."""
+    b = CodeBuilder()
+    code, _ = b.build(elementary.exp(b, b.load(0)))
+    loads = SimpleNamespace(step=0, load=lambda slot, registers: word_of(x))
+    registers = run_registers(code, cast(Environment, loads))
+    products = [i for i in code.instructions if i.op in (Op.FMUL, Op.FFMA)]
+    assert registers[code.results[0]] == 0
+    for product in products:
+        factors = [as_float(registers[register]) for register in product.args]
+        exact = factors[0] * factors[1] + (factors[2] if len(factors) == 3 else 0.0)
+        assert exact == 0 or abs(exact) >= 2.0**-126
