@@ -23,8 +23,13 @@ from tallystick.spec.instructions import Op
 from tallystick.spec.tensors import DType
 
 NEAR = 512  # words between steps that still lie near each other
-MOST_TILES = ((64, 1 << 31), (NEAR, 200), (1 << 31, 3))
-"""Words between steps of columns, and how many tiles of rows may read them again before packing pays for itself."""
+ANY = 1 << 31
+MOST_TILES: dict[Side, tuple[tuple[int, int], ...]] = {
+    "rows": ((NEAR, ANY), (ANY, 3)),
+    "columns": ((64, ANY), (NEAR, 200), (ANY, 3)),
+}
+"""Words from step to step of a side whose indices are neighbours, and how many tiles of the other side may read them
+before packing pays for itself."""
 
 
 def layout(contraction: Contraction, side: Side, tiles: TileFormat) -> PanelLayout | None:
@@ -33,24 +38,15 @@ def layout(contraction: Contraction, side: Side, tiles: TileFormat) -> PanelLayo
     panel, steps = operand.address.panel, operand.address.steps
     if operand.dtype != DType.F32 or operand.guards or not panel.is_linear or not steps.is_linear:
         return None
-    found = PanelLayout(panel.stride, steps.stride, packed=False)
-    pays = _rows_pay(found) if side == "rows" else _columns_pay(contraction, found, tiles)
-    return found if pays else None
-
-
-def _rows_pay(found: PanelLayout) -> bool:
-    """A word of every row is broadcast in every step: rows are so many streams, or all lie together."""
-    if found.index_stride == 1:
-        return abs(found.step_stride) <= NEAR
-    return found.step_stride in (0, 1)
-
-
-def _columns_pay(contraction: Contraction, found: PanelLayout, tiles: TileFormat) -> bool:
-    """Vectors of columns are loaded in every step, whole ones: what follows the last could be no memory at all."""
-    if found.index_stride != 1 or contraction.columns.size % tiles.lanes:
-        return False
-    again = -(-contraction.rows.size // tiles.rows)
-    return any(abs(found.step_stride) <= near and again <= most for near, most in MOST_TILES)
+    if side == "rows":
+        again = -(-contraction.columns.size // tiles.columns)
+        pays = panel.stride == 1 or steps.stride in (0, 1)  # rows that lie together, or so many streams
+    else:
+        again = -(-contraction.rows.size // tiles.rows)
+        pays = panel.stride == 1 and contraction.columns.size % tiles.lanes == 0  # vectors must not reach past the end
+    if panel.stride == 1:
+        pays &= any(abs(steps.stride) <= near and again <= most for near, most in MOST_TILES[side])
+    return PanelLayout(panel.stride, steps.stride, packed=False) if pays else None
 
 
 def result_pitch(contraction: Contraction, tiles: TileFormat) -> int | None:
