@@ -35,7 +35,7 @@ def parts(threads: int) -> list[Part]:
     return [
         *(Part(f"step-{case}", "steps", "training_step.py", ("--only", case, *steps)) for case in CASES),
         *(
-            Part(f"contractions-{n}", "contractions", "contractions.py", ("--threads", str(n), "--repeats", "7"))
+            Part(f"contractions-{n}", "contractions", "contractions.py", ("--threads", str(n), "--repeats", "9"))
             for n in sorted({1, threads})
         ),
         Part("decoding", "decoding", "decoding.py", ("--repeats", "5", *both)),
