@@ -98,10 +98,10 @@ def train(job: dict[str, Any]) -> dict[str, np.ndarray]:
         return dict(zip(captured.state_names, session.state(), strict=True))
 
 
-def assert_same_training(job: dict[str, Any], learnt: float = 1.0) -> None:
+def assert_same_training(job: dict[str, Any], learnt: float = 1.0, relative: float = RELATIVE) -> None:
     state, eager = train(job), EagerRun(**job)
     assert eager.losses[-10:].mean() < learnt * eager.losses[:10].mean(), "so that steps depend on each other"
-    np.testing.assert_allclose(state["record.loss"], eager.losses, rtol=RELATIVE)
+    np.testing.assert_allclose(state["record.loss"], eager.losses, rtol=relative)
     if eager.average is not None:
         average = dict(eager.average.module.named_parameters())
         kept = [name for name in state if name.startswith("ema.")]
@@ -122,9 +122,13 @@ def test_a_perceptron_trains_as_in_eager_pytorch(option: str) -> None:
 @pytest.mark.parametrize("model", ["convolutions", "transformer"])
 @pytest.mark.parametrize("option", [option for option in OPTIONS if "master" not in option and "average" not in option])
 def test_larger_models_train_as_in_eager_pytorch(model: str, option: str) -> None:
-    """Without masters: one weight that is rounded the other way moves the loss of these by more than a thousandth."""
+    """Without masters: one weight that is rounded the other way moves the loss of these by more than a thousandth.
+
+    Lion moves weights by the sign of a mean, which rounding decides where it is near 0: from a start changed in the last
+    digit, eager PyTorch is 1.1e-3 away from itself after 90 steps of the transformer.
+    """
     chosen: dict[str, Any] = {"optimizer": optim.SGD(0.05, momentum=0.9)} | OPTIONS[option]
-    assert_same_training(job_of(model, **chosen))
+    assert_same_training(job_of(model, **chosen), relative=5e-3 if option == "Lion" else RELATIVE)
 
 
 @pytest.mark.parametrize("kind", ["int8", "bf16", "f16"])
