@@ -124,8 +124,8 @@ def test_a_perceptron_trains_as_in_eager_pytorch(option: str) -> None:
 def test_larger_models_train_as_in_eager_pytorch(model: str, option: str) -> None:
     """Without masters: one weight that is rounded the other way moves the loss of these by more than a thousandth.
 
-    Lion moves weights by the sign of a mean, which rounding decides where it is near 0: from a start changed in the last
-    digit, eager PyTorch is 1.1e-3 away from itself after 90 steps of the transformer.
+    Lion moves weights by the sign of a mean, which rounding decides where it is near 0: from a start changed in the
+    last digit, eager PyTorch is 1.1e-3 away from itself after 90 steps of the transformer.
     """
     chosen: dict[str, Any] = {"optimizer": optim.SGD(0.05, momentum=0.9)} | OPTIONS[option]
     assert_same_training(job_of(model, **chosen), relative=5e-3 if option == "Lion" else RELATIVE)
