@@ -4,8 +4,8 @@
 
 Matrix products of the sizes that training and decoding a small GPT need, attention's batched products, skinny and
 transposed ones, and convolutions with both gradients. Slices of both sides are interleaved in one run. All cases are
-gone through in several rounds, so that somebody else's work of some seconds spoils a round of a few cases, but no
-case; figures are medians over the slices of all rounds.
+gone through in several rounds, so that somebody else's work of some seconds is less
+likely to spoil a case; figures are medians over the slices of all rounds.
 """
 
 from __future__ import annotations
