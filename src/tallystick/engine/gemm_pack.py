@@ -158,7 +158,7 @@ def pack_across_by_squares(frame: PackFrame, source: Source[L, S]) -> None:
     end = builder.add(frame.k, frame.steps)
     rows = reserve(builder, ir.ArrayType(F32, frame.pitch * lanes), align=64)
     # Rows past a tile's last are multiplied, too, though nobody reads the products: what the stack holds would do, were
-    # it not that numbers below the normal ones take some processors a hundred cycles each.
+    # it not that some processors slow down tenfold and more where numbers are below the normal ones.
     for number in range(frame.pitch):
         builder.store(zeros(vector(F32, lanes)), advance(builder, rows, i64(number * lanes)), align=4 * lanes)
     turn = _turn_function(builder.module, frame.format, frame.side)

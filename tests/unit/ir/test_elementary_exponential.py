@@ -101,7 +101,7 @@ def test_exp2_of_integers_is_exact(exponent: int) -> None:
 
 @pytest.mark.parametrize("x", [-104.00001, -1000.0, -3.4e38, -INFINITY])
 def test_what_a_mask_leaves_out_takes_no_number_below_the_normal_ones(x: float) -> None:
-    """A product that underflows would be 0, too, but takes some processors a hundred cycles."""
+    """A product that underflows would be 0, too, but slows some processors down."""
     b = CodeBuilder()
     code, _ = b.build(elementary.exp(b, b.load(0)))
     loads = SimpleNamespace(step=0, load=lambda slot, registers: word_of(x))

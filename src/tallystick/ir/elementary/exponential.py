@@ -53,7 +53,7 @@ def exp(b: CodeBuilder, x: Register) -> Register:
     # SCALE BY 2^n, half of n at a time: n goes from -150 to 128
     first = b.shl(b.lshr(total, b.word(1)), b.word(23))
     second = b.isub(exponent_field(b, total), first)
-    # Products that underflow take some processors a hundred cycles: a result that is surely 0 is a product with 0.
+    # Products that underflow slow some processors down: a result that is surely 0 is a product with 0.
     second = b.select(vanishes, b.word(0), second)
     return b.fmul(b.ffma(less_one, first, first), second)
 
