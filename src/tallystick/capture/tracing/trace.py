@@ -57,6 +57,7 @@ from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.interception import Interceptor
+from tallystick.capture.tracing.library import library_for_tracing
 from tallystick.capture.tracing.noting import check_input, check_names, noted
 from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.capture.tracing.repetition import require_equal, require_no_counters, require_no_draws
@@ -106,6 +107,7 @@ def trace(
         without_onednn(),
         quiet(),
         empty_conversions_left_out(),
+        library_for_tracing(),
     ):
         begin("trace")
         recorded = _record(step, watch, world)
