@@ -15,7 +15,8 @@ from tallystick.capture.lowering import Lowered, Slot, lower
 from tallystick.capture.reach.world import World
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.trace import Trace, trace
-from tallystick.capture.watching.watch import Surroundings, Watch
+from tallystick.capture.watching.surroundings import Surroundings
+from tallystick.capture.watching.watch import Watch
 from tallystick.ir.verifier import verify
 from tallystick.spec.programs import run_step
 from tallystick.spec.tensors import Tensor as Value

@@ -23,7 +23,7 @@ from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import user_line_of
 from tallystick.capture.tracing.trace import Trace, trace
-from tallystick.capture.watching.watch import Surroundings
+from tallystick.capture.watching.surroundings import Surroundings
 from tallystick.errors import CaptureError, TallystickError
 from tallystick.ir.captured import Captured
 from tallystick.spec.limits import STEPS

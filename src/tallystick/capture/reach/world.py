@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import random
 import types
+import weakref
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from tallystick.capture.reach.walk import Found, Holder, walk
 
@@ -30,6 +33,11 @@ class Change:
     def is_tensor(self) -> bool:
         """Whether the new value is a tensor: what tensors hold is followed elsewhere."""
         return isinstance(self.after, torch.Tensor)
+
+    @property
+    def counts(self) -> bool:
+        """Whether something else than the numbers in tensors is different."""
+        return not _alike(self.before, self.after)
 
     def text(self) -> str:
         """`` model.seen: 0, then 1``."""
@@ -82,6 +90,8 @@ class World:
         """What a tensor is called by the code that was walked, by its identity or its memory."""
         if id(tensor) in self.found.tensors:
             return self.found.tensors[id(tensor)][0]
+        if isinstance(tensor, FakeTensor):
+            return None
         pointer = tensor.data_ptr()
         return next((p for p, t in self.found.tensors.values() if pointer and _pointer(t) == pointer), None)
 
@@ -136,6 +146,23 @@ def _same(a: Any, b: Any) -> bool:
     if type(a) is not type(b) or not isinstance(a, (bool, int, float, complex, str, bytes, np.generic)):
         return False
     return a == b or (a != a and b != b)
+
+
+def _alike(a: Any, b: Any, depth: int = 4) -> bool:
+    """Whether two values are made of equal numbers and texts in the same way; tensors in them may differ."""
+    if _same(a, b):
+        return True
+    if type(a) is not type(b) or not depth or isinstance(a, (bool, int, float, complex, str, bytes, np.generic)):
+        return False
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_alike(a[key], b[key], depth - 1) for key in a)
+    if isinstance(a, (list, tuple, deque)):
+        return len(a) == len(b) and all(_alike(x, y, depth - 1) for x, y in zip(a, b, strict=True))
+    if isinstance(a, (set, frozenset)):
+        return a == b
+    if isinstance(a, (torch.Tensor, weakref.ref, types.FunctionType, types.MethodType)):
+        return True
+    return _alike(getattr(a, "__dict__", None), getattr(b, "__dict__", None), depth - 1)
 
 
 def _put_back(holder: Holder, kept: Any) -> None:

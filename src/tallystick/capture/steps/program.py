@@ -17,7 +17,8 @@ from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.random import SEEDS, Sampler
 from tallystick.capture.tracing.trace import Trace, trace
 from tallystick.capture.training import captured, explained
-from tallystick.capture.watching.watch import Range, Surroundings, Watch
+from tallystick.capture.watching.surroundings import Range, Surroundings
+from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
 

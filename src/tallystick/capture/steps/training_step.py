@@ -21,7 +21,8 @@ from tallystick.capture.steps.update import Update
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.random import SEEDS, Sampler
-from tallystick.capture.watching.watch import Range, Watch
+from tallystick.capture.watching.surroundings import Range
+from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 from tallystick.spec.limits import STEPS
 

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from tallystick.capture.tracing.provenance import describe_frame, reached_from, user_frame
 from tallystick.capture.watching.checks import Indexed
+from tallystick.capture.watching.ledger import on_values
 from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 
@@ -57,7 +58,8 @@ class Interceptor(TorchFunctionMode):
                 f"{line()}\n  takes the values of a tensor out of PyTorch (numpy), which depend on data: write it with "
                 "operators of PyTorch, or compute it before the job and pass it as data"
             )
-        return value.clone().numpy()
+        with on_values():
+            return value.clone().numpy()
 
     def _array(self, func: Any, tensor: Tensor, dtype: Any = None) -> Any:
         found = self._numpy(Tensor.numpy, tensor)

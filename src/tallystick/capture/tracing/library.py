@@ -22,9 +22,9 @@ def library_for_tracing() -> Iterator[None]:
         stack.enter_context(compiler.patch(error_on_nested_fx_trace=False))  # in the run that is recorded
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # in its repetition
 
-        def forward(self: Any, x: Tensor) -> Tensor:
+        def forward(self: Any, input: Tensor) -> Tensor:
             averages = self.momentum is None and self.training and self.track_running_stats
-            return _averaging_batch_norm(self, x) if averages else plain(self, x)
+            return _averaging_batch_norm(self, input) if averages else plain(self, input)
 
         _BatchNorm.forward = forward
         try:

@@ -79,7 +79,7 @@ class SourceRecorder(TorchDispatchMode):
 
     def _run(self, func: OpOverload, args: tuple, kwargs: dict[str, Any], line: Callable[[], str]) -> Any:
         if self._watch is not None:
-            return self._watch.run(func, args, kwargs, func, line, self._section is not None)
+            return self._watch.run(func, args, kwargs, line, ours=self._section is not None)
         try:
             return func(*args, **kwargs)
         except RuntimeError as error:

@@ -63,7 +63,8 @@ from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.capture.tracing.repetition import require_equal, require_no_counters, require_no_draws
 from tallystick.capture.watching.ledger import Ref, on_values
 from tallystick.capture.watching.settling import settle
-from tallystick.capture.watching.watch import Surroundings, Watch, taken_before
+from tallystick.capture.watching.surroundings import Surroundings
+from tallystick.capture.watching.watch import Watch, taken_before
 from tallystick.errors import CaptureError
 
 
@@ -76,6 +77,7 @@ class Trace:
 
 
 WORD = 1 << 31
+HELD = ("model.", "loss.")  # names of what modules hold begin with these
 StepFunction = Callable[[Sequence[torch.Tensor], Watch], list[torch.Tensor]]
 Rest = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], list[torch.Tensor]]
 
@@ -298,7 +300,7 @@ def _settle(graph: fx.Graph, inputs: list[Input], keep: Collection[str]) -> list
         settled.append((made, node))
     output.args = (kept,)
     for made, node in settled:
-        if not node.users and not made.name.startswith("model.") and made.role is Role.CONSTANT:
+        if not node.users and not made.name.startswith(HELD) and made.role is Role.CONSTANT:
             graph.erase_node(node)
     settled = [(made, node) for made, node in settled if not node._erased]
     # State slots first, then constants, then the step, each in their order.

@@ -9,10 +9,14 @@ from __future__ import annotations
 import ast
 import dis
 import linecache
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,30 @@ def _parts(test: ast.expr, parity: bool) -> Iterator[tuple[ast.expr, bool]]:
 
 def _is_at(node: ast.expr | ast.stmt, place: Place) -> bool:
     return (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset) == place
+
+
+def asking_frame() -> FrameType | None:
+    """The frame of Python code that asks for a value right now: the innermost that is not part of the machinery."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_MACHINERY):
+        frame = frame.f_back
+    return frame
+
+
+def _machinery() -> tuple[str, ...]:
+    package, root = Path(__file__).parents[2], Path(torch.__file__).parent
+    parts = (
+        "_ops.py",
+        "overrides.py",
+        "_tensor.py",
+        "utils/_python_dispatch.py",
+        "utils/_stats.py",
+        "_subclasses",
+        "_compile.py",
+        "_dynamo",
+        "fx",
+    )
+    return (str(package), *(str(root / part) for part in parts))
+
+
+_MACHINERY = _machinery()

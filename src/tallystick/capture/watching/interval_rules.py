@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from tallystick.capture.watching.ledger import Made, Ref, _List
+from tallystick.capture.watching.ledger import Items, Made, Ref
 
 Number = int | float
 EXACT = 1 << 24  # integers up to which a float32 holds each
@@ -133,7 +133,7 @@ def _summed(of: Asker, made: Made) -> Interval | None:
     if found is None or made.dtype.is_floating_point or not isinstance(source, Ref):
         return None
     axes = made.args[1] if len(made.args) > 1 else None
-    dims = axes.items if isinstance(axes, _List) else [axes] if type(axes) is int else range(len(source.size))
+    dims = axes.items if isinstance(axes, Items) else [axes] if type(axes) is int else range(len(source.size))
     count = math.prod(source.size[d] for d in dims) if source.size else 1
     return Interval(min(found.low, found.low * count), max(found.high, found.high * count), found.inputs)
 
@@ -235,7 +235,7 @@ def _scattered(of: Asker, made: Made) -> Interval | None:
 @rule("cat", "stack")
 def _joined(of: Asker, made: Made) -> Interval | None:
     parts = made.args[0]
-    return joined([of.below(part) for part in parts.items]) if isinstance(parts, _List) else None
+    return joined([of.below(part) for part in parts.items]) if isinstance(parts, Items) else None
 
 
 @rule("clamp", "clamp_min", "clamp_max")

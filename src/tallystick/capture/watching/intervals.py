@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tallystick.capture.watching.interval_rules import RULES, Interval, Number, joined, name_of
-from tallystick.capture.watching.ledger import Ledger, Made, Ref, _Float, on_values
+from tallystick.capture.watching.ledger import Ledger, Made, Real, Ref, on_values
 
 DEEPEST = 200  # operators in a row that are looked at
 
@@ -34,7 +34,7 @@ class Intervals:
         """Of a tensor or a number among encoded arguments; None if nothing is known."""
         if isinstance(item, Ref):
             return self._of_content(item.content, depth)
-        if isinstance(item, _Float):
+        if isinstance(item, Real):
             number = float.fromhex(item.text)
             return None if math.isnan(number) else Interval(number, number)
         if type(item) is int:

@@ -43,13 +43,13 @@ class Ref(NamedTuple):
     dtype: torch.dtype
 
 
-class _Float(NamedTuple):
+class Real(NamedTuple):
     """A float argument: 0.0 and -0.0 differ, and NaN is itself."""
 
     text: str
 
 
-class _List(NamedTuple):
+class Items(NamedTuple):
     items: tuple[Any, ...]
 
 
@@ -114,9 +114,9 @@ class Ledger:
         if kind is bool:
             return _BOOLS[item]
         if kind is float:
-            return _Float(item.hex())
+            return Real(item.hex())
         if isinstance(item, (list, tuple)):
-            return _List(tuple(self.encode(part) for part in item))
+            return Items(tuple(self.encode(part) for part in item))
         if isinstance(item, torch.Generator):
             return ("generator", id(item))
         return item
@@ -260,9 +260,9 @@ class Ledger:
         def decoded(item: Any) -> Any:
             if isinstance(item, Ref):
                 return self._seen(item, values)
-            if isinstance(item, _Float):
+            if isinstance(item, Real):
                 return float.fromhex(item.text)
-            if isinstance(item, _List):
+            if isinstance(item, Items):
                 return [decoded(part) for part in item.items]
             if type(item) is tuple:
                 return item == _BOOLS[True]
@@ -326,7 +326,7 @@ def refs(items: Iterable[Any]) -> Any:
     for item in items:
         if type(item) is Ref:
             yield item
-        elif type(item) is _List:
+        elif type(item) is Items:
             yield from refs(item.items)
         elif type(item) is tuple:
             yield from refs(item)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from tallystick.capture.inputs import Role
 from tallystick.capture.watching.checks import Check, range_text
-from tallystick.capture.watching.interval_rules import Interval, joined
-from tallystick.capture.watching.ledger import Ref
+from tallystick.capture.watching.interval_rules import Interval, joined, name_of
+from tallystick.capture.watching.ledger import Items, Ref
 from tallystick.capture.watching.watch import Watch, is_outside
 from tallystick.errors import CaptureError
 
@@ -18,13 +18,19 @@ MOST_STEPS = 4096  # whose indices are computed from the data when a job is capt
 MOST_INDICES = 1 << 24
 # These take elements of their first argument, and perhaps convert integers.
 _SELECTING = frozenset({"clone", "index_select", "_to_copy", "contiguous", "index", "gather", "flip", "roll", "repeat"})
+# These take elements of several arguments, at these places; numbers count, too.
+_CHOOSING = {"constant_pad_nd": (0, 2), "where": (1, 2), "masked_fill": (0, 2), "cat": (0,), "stack": (0,)}
 
 
-class Origin(NamedTuple):
-    """The input that an index consists of elements of."""
+class Allowed(NamedTuple):
+    """Which numbers an index may be."""
 
-    name: str
-    content: int
+    low: int
+    high: int
+    ignored: int | None
+
+    def refuses(self, value: torch.Tensor) -> bool:
+        return bool(is_outside(value, self.low, self.high, self.ignored).any())
 
 
 def settle(watch: Watch) -> list[Check]:
@@ -63,43 +69,66 @@ def _find_ranges_of_state(watch: Watch) -> None:
 
 def _is_proved(watch: Watch, check: Check) -> bool:
     assert check.ref is not None and check.within is not None, "a check of an index"
-    low, high, ignored = check.within
+    allowed = Allowed(*check.within)
     found = watch.intervals.of(check.ref)
-    if found is not None and low <= found.low and found.high < high:
+    if found is not None and allowed.low <= found.low and found.high < allowed.high:
         return True
-    origin = _origin(watch, check.ref)
-    if origin is not None and origin.name in watch.around.ranges and ignored is None:
-        least, most = watch.around.ranges[origin.name]
-        raise CaptureError(
-            f"{check.line}\n  {check.what}: {origin.name} goes from {least} to {most}. Enlarge the table, or make the "
-            "sequences shorter"
-        )
-    if origin is not None and not _wrong_values(watch, origin, low, high, ignored).any():
+    _refuse_ranges(watch, check, allowed)
+    if _consists_of(watch, check.ref, allowed):
         return True
     return _is_inside_in_every_step(watch, check)
 
 
-def _origin(watch: Watch, ref: Ref) -> Origin | None:
-    names = {content: name for name, content in watch.contents.items()}
-    content = ref.content
+def _refuse_ranges(watch: Watch, check: Check, allowed: Allowed) -> None:
+    """Raises: CaptureError for an index that is one of the inputs whose range is known, and goes too far."""
+    names = {content: name for name, content in watch.contents.items() if name in watch.around.ranges}
+    content = check.ref.content if check.ref is not None else -1
     while content not in names:
         made = watch.ledger.made[content]
-        if made is None or made.result is None or made.func._schema.name.partition("::")[2] not in _SELECTING:
-            return None
-        if made.dtype.is_floating_point or not made.args or not isinstance(made.args[0], Ref):
-            return None
+        if made is None or made.result is None or name_of(made) not in ("clone", "_to_copy", "contiguous"):
+            return
+        if made.dtype.is_floating_point or not isinstance(made.args[0], Ref):
+            return
         content = made.args[0].content
-    return Origin(names[content], content)
+    least, most = watch.around.ranges[names[content]]
+    if allowed.refuses(torch.tensor([least, most])):
+        raise CaptureError(
+            f"{check.line}\n  {check.what}: {names[content]} goes from {least} to {most}. Enlarge the table, or make "
+            "the "
+            "sequences shorter"
+        )
 
 
-def _wrong_values(watch: Watch, origin: Origin, low: int, high: int, ignored: int | None) -> torch.Tensor:
-    made = next(made for made in watch.around.inputs if made.name == origin.name)
-    if made.array is None or made.role is not Role.CONSTANT:
-        return torch.ones(1, dtype=torch.bool)
-    array = made.array
-    if not array.flags.writeable:
-        array = array.copy()
-    return is_outside(torch.from_numpy(array), low, high, ignored)
+def _consists_of(watch: Watch, item: Any, allowed: Allowed) -> bool:
+    """Whether an index has no other elements than some of the data, and constants, and all of these are allowed."""
+    if isinstance(item, Items):
+        return all(_consists_of(watch, part, allowed) for part in item.items)
+    if not isinstance(item, Ref):
+        found = watch.intervals.of(item)
+        return found is not None and not allowed.refuses(torch.tensor([int(found.low), int(found.high)]))
+    name = next((name for name, content in watch.contents.items() if content == item.content), None)
+    if name is not None:
+        return _is_allowed_input(watch, name, allowed)
+    made = watch.ledger.made[item.content]
+    if made is None or made.result is None or made.dtype.is_floating_point:
+        return False
+    if not watch.ledger.depends[item.content]:
+        value = watch.ledger.value(item, 0)
+        return value is not None and not allowed.refuses(value)
+    if name_of(made) in _SELECTING:
+        return _consists_of(watch, made.args[0], allowed)
+    places = _CHOOSING.get(name_of(made))
+    if places is None or len(made.args) <= max(places):
+        return False
+    return all(_consists_of(watch, made.args[place], allowed) for place in places)
+
+
+def _is_allowed_input(watch: Watch, name: str, allowed: Allowed) -> bool:
+    made = next(made for made in watch.around.inputs if made.name == name)
+    if made.array is None or made.role is not Role.CONSTANT or made.array.dtype.kind not in "iub":
+        return False
+    array = made.array if made.array.flags.writeable else made.array.copy()
+    return not allowed.refuses(torch.from_numpy(array))
 
 
 def _is_inside_in_every_step(watch: Watch, check: Check) -> bool:
@@ -122,18 +151,20 @@ def _is_inside_in_every_step(watch: Watch, check: Check) -> bool:
         if wrong.any():
             found = int(value[wrong].flatten()[0])
             raise CaptureError(
-                f"{check.line}\n  {check.what}: in step {number} it is {found}{_where(watch, found)}. Allowed is "
+                f"{check.line}\n  {check.what}: in step {number} it is {found}{_where(watch, ref, found)}. Allowed is "
                 f"{range_text(low, high)}{'' if ignored is None else f', or {ignored}, which is ignored'}"
             )
     return True
 
 
-def _where(watch: Watch, number: int) -> str:
-    """The first place in the data that holds a number."""
-    for made in watch.around.inputs:
-        if made.name.startswith("data.") and made.array is not None and made.array.dtype.kind in "iu":
-            places = (made.array == number).nonzero()
-            if len(places[0]):
-                at = ", ".join(str(int(axis[0])) for axis in places)
-                return f" ({made.name}[{at}] is, for one)"
+def _where(watch: Watch, ref: Ref, number: int) -> str:
+    """The first place that holds a number in the data that an index depends on."""
+    depends = watch.ledger.depends[ref.content]
+    for bit, made in enumerate(watch.around.inputs):
+        if not depends >> bit & 1 or not made.name.startswith("data.") or made.array is None:
+            continue
+        places = (made.array == number).nonzero()
+        if len(places[0]):
+            at = ", ".join(str(int(axis[0])) for axis in places)
+            return f" ({made.name}[{at}] is, for one)"
     return ""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
 from tallystick.capture.inputs import Input, Role
 from tallystick.capture.tracing.dependence import explain
-from tallystick.capture.watching.branches import assumption
+from tallystick.capture.tracing.settings import setting_for
+from tallystick.capture.watching.branches import asking_frame, assumption
 from tallystick.capture.watching.checks import Check, Indexed, finder, outside, range_text
 from tallystick.capture.watching.intervals import Intervals
-from tallystick.capture.watching.ledger import Ledger, Ref, on_values
+from tallystick.capture.watching.ledger import Ledger, Real, Ref, on_values
+from tallystick.capture.watching.surroundings import Surroundings, range_of, value_of
 from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
@@ -26,32 +24,7 @@ aten = torch.ops.aten
 UNKNOWN = object()  # nothing is known of an answer
 _MASKED = frozenset({"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"})
 _ASKING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
-_ASSERTS = frozenset({"_assert_async", "_functional_assert_async", "_assert_scalar"})
-Range = tuple[int, int]
-Naming = Callable[[Tensor], str | None]
-
-
-@dataclass
-class Surroundings:
-    """What is known of a step before it runs.
-
-    ``inputs``   of the step, in order; ``steady`` are names of those that may turn out to stay the same in every step
-    ``ranges``   of integers that inputs hold, by name
-    ``steps``    how many there will be; None if nobody knows
-    ``trains``   a parameter that is no input must not be used
-    ``naming``   what a tensor that holds data is called by the user's code, if that is known
-    ``own``      the tensors that inputs stand for, by name: what is done to them is not seen
-    ``written_out``  what the tracer runs instead of some operators
-    """
-
-    inputs: Sequence[Input]
-    steady: frozenset[str] = frozenset()
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    steps: int | None = None
-    trains: bool = False
-    naming: Naming | None = None
-    own: Mapping[str, Tensor] = field(default_factory=dict)
-    written_out: Mapping[OpOverload, Callable[..., Any]] = field(default_factory=dict)
+_ASSERTS = ("aten::_assert_async",)
 
 
 class Watch:
@@ -121,40 +94,37 @@ class Watch:
 
     # AN OPERATOR
     def run(
-        self, func: OpOverload, args: tuple, kwargs: dict[str, Any], below: Callable[..., Any], line: Callable[[], str],
-        ours: bool,
-    ) -> Any:  # fmt: skip
+        self, func: OpOverload, args: tuple, kwargs: dict[str, Any], line: Callable[[], str], ours: bool = False
+    ) -> Any:
         """Run one operator of the user's code, or of ours: enter it, answer what Python asks, check its indices.
 
-        ``below`` runs it under the tracer; ``line`` describes where it stands.
+        ``line`` describes where it stands.
         """
-        args = self._without_masks(func, args, line)
-        tensors = (
-            list(args) if not kwargs else [*args, *(kwargs.get(a.name) for a in func._schema.arguments[len(args) :])]
-        )
+        func, args = self._without_masks(func, args, line)
+        tensors = [*args, *(kwargs.get(a.name) for a in func._schema.arguments[len(args) :])] if kwargs else args
         self._refuse_writes(func, tensors, line)
         if not _ASKING.isdisjoint(func.tags):
             answer = self._answer(func, args, kwargs, line)
             if answer is not UNKNOWN:
                 return answer
-        name = func._schema.name.partition("::")[2]
-        if name in _ASSERTS and name != "_assert_scalar":
+        if func._schema.name in _ASSERTS:
             self._note(args[0], True, "torch._assert_async", line)
-            return args[0] if name.startswith("_functional") else None
+            return None
         encoded = tuple(self.ledger.encode(arg) for arg in args)
         named = tuple((key, self.ledger.encode(kwargs[key])) for key in sorted(kwargs))
         if self.first and not ours and (find := finder(func)) is not None and not _in_backward():
             for indexed in find(args, kwargs):
                 self.check_index(indexed, line)
         before = self.ledger.count
-        if not self.first:
-            below = self.around.written_out.get(func, below)  # the tracer does this in the first run
+        # In the first run the tracer writes operators out.
+        below = func if self.first else self.around.written_out.get(func, func)
         try:
             result = below(*args, **kwargs)
         except RuntimeError as error:
             if _ASKING.isdisjoint(func.tags):
                 raise
-            raise CaptureError(f"{line()}\n  {explain(func)}") from error
+            text = line()
+            raise CaptureError(f"{text}\n  {explain(func)}{setting_for(text)}") from error
         self.ledger.enter(func, encoded, named, tensors, result)
         if not self.first and self.different is None and self.ledger.count > before:
             self.different = line()
@@ -165,7 +135,7 @@ class Watch:
             written = tensors[place] if place < len(tensors) else None
             if isinstance(written, Tensor):
                 self.refuse_write(written, line)
-        if not self.around.trains or not torch.is_grad_enabled():
+        if not self.around.trains or not torch.is_grad_enabled() or func is aten.detach.default:
             return
         for tensor in flat_tensors(tensors):
             if tensor.requires_grad and self.ledger.storage(tensor).real:
@@ -207,10 +177,13 @@ class Watch:
         )
 
     # WHAT PYTHON ASKS
-    def _without_masks(self, func: OpOverload, args: tuple, line: Callable[[], str]) -> tuple:
+    def _without_masks(self, func: OpOverload, args: tuple, line: Callable[[], str]) -> tuple[OpOverload, tuple]:
         """Indices instead of masks whose values are known."""
+        if func is aten.masked_select.default and self.known(args[1], line) is not None:
+            shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
+            func, args = aten.index.Tensor, (args[0].expand(shape), [args[1].expand(shape)])
         if func._schema.name.partition("::")[2] not in _MASKED or len(args) < 2:
-            return args
+            return func, args
         indices: list[Any] = []
         for index in args[1]:
             if index is None or index.dtype not in (torch.bool, torch.uint8):
@@ -218,10 +191,10 @@ class Watch:
                 continue
             mask = self.known(index, line)
             if mask is None:
-                return args
+                return func, args
             with on_values():
                 indices += [place.contiguous() for place in mask.bool().nonzero().unbind(1)]
-        return (args[0], indices, *args[2:])
+        return func, (args[0], indices, *args[2:])
 
     def known(self, tensor: Tensor, line: Callable[[], str]) -> Tensor | None:
         """What a tensor holds in every step, if that can be said."""
@@ -255,6 +228,9 @@ class Watch:
             return bool(found.low) if tensor.dtype is torch.bool else found.low
         if tensor.dtype is not torch.bool:
             return UNKNOWN
+        if self._is_drawn_above_zero(tensor):
+            self._note(tensor, True, "a random number is exactly 0, which happens once in 16 million draws", line)
+            return True
         frame = asking_frame()
         assumed = None if frame is None else assumption(frame)
         if assumed is None:
@@ -262,6 +238,14 @@ class Watch:
         if not assumed.harmless:
             self._note(tensor, assumed.value, "a check of values", line)
         return assumed.value
+
+    def _is_drawn_above_zero(self, tensor: Tensor) -> bool:
+        """Whether a truth value is ``draw > 0.0``: false for one number of 2^24 that may be drawn."""
+        made = self.ledger.made[self.ledger.ref(tensor).content]
+        if made is None or made.func._schema.name != "aten::gt" or made.args[1] not in (0, Real((0.0).hex())):
+            return False
+        drawn = self.intervals.of(made.args[0])
+        return drawn is not None and drawn.low == 0.0 and isinstance(drawn.high, float) and 0.9 < drawn.high < 1.0
 
     # CHECKS
     def _note(self, condition: Tensor, expected: bool, what: str, line: Callable[[], str]) -> None:
@@ -322,37 +306,6 @@ def is_outside(value: Tensor, low: int, high: int, ignored: int | None) -> Tenso
     return wrong if ignored is None else wrong & (value != ignored)
 
 
-def value_of(made: Input) -> Callable[[], Tensor]:
-    """What an input holds, as PyTorch sees it."""
-
-    def value() -> Tensor:
-        assert made.array is not None, "asked only of inputs with data"
-        array = np.array(made.array) if not made.array.flags.writeable else made.array
-        if made.dtype is torch.bfloat16:
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(array).to(made.dtype).reshape(made.shape)
-
-    return value
-
-
-def range_of(made: Input, ranges: Mapping[str, Range]) -> Callable[[], Range | None]:
-    """The range of the integers that an input holds."""
-
-    def found() -> Range | None:
-        if made.name in ranges:
-            return ranges[made.name]
-        if (
-            made.array is None
-            or made.array.dtype.kind not in "iub"
-            or made.dtype.is_floating_point
-            or not made.array.size
-        ):
-            return None
-        return int(made.array.min()), int(made.array.max())
-
-    return found
-
-
 def flat_tensors(items: Iterable[Any]) -> Iterable[Tensor]:
     for item in items:
         if isinstance(item, Tensor):
@@ -361,34 +314,5 @@ def flat_tensors(items: Iterable[Any]) -> Iterable[Tensor]:
             yield from flat_tensors(item)
 
 
-def asking_frame() -> FrameType | None:
-    """The frame of Python code that asks for a value right now: the innermost that is not part of the machinery."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_MACHINERY):
-        frame = frame.f_back
-    return frame
-
-
 def _in_backward() -> bool:
     return torch._C._current_autograd_node() is not None
-
-
-def _machinery() -> tuple[str, ...]:
-    from pathlib import Path
-
-    package, root = Path(__file__).parents[2], Path(torch.__file__).parent
-    parts = (
-        "_ops.py",
-        "overrides.py",
-        "_tensor.py",
-        "utils/_python_dispatch.py",
-        "utils/_stats.py",
-        "_subclasses",
-        "_compile.py",
-        "_dynamo",
-        "fx",
-    )
-    return (str(package), *(str(root / part) for part in parts))
-
-
-_MACHINERY = _machinery()
