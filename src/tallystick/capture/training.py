@@ -76,7 +76,8 @@ def capture_training(
 
 def captured(traced: Trace) -> Captured:
     """A traced step, lowered."""
-    lowered = lower(traced.graph, [slot(made) for made in traced.inputs])
+    with explained():
+        lowered = lower(traced.graph, [slot(made) for made in traced.inputs])
     state = [made for made in traced.inputs if made.role is Role.STATE]
     constants = [made for made in traced.inputs if made.role is Role.CONSTANT]
     return Captured(
