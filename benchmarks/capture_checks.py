@@ -3,7 +3,7 @@
     python benchmarks/capture_checks.py [--repeats 5] [--only gpt-1m,digits] [--json]
 
 Without the checks: operators are not entered in the ledger, the step does not run a second time, and nothing is looked
-for or put back. The ratio should stay below 1.2. CPU time of the process is compared, so that a busy machine matters less.
+for or put back. The ratio should stay below 1.2. CPU time of the process is compared: a busy machine matters less then.
 """
 
 from __future__ import annotations
