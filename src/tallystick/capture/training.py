@@ -39,6 +39,7 @@ def capture_training(
     ema: float | EMA | None = None,
     storage: Storage | None = None,
     metrics: Sequence[str] = (),
+    first_step: int = 0,
 ) -> Captured:
     """The program of a training job, with its start state and its constants.
 
@@ -51,6 +52,7 @@ def capture_training(
     ``ema``         a decay: ``ema.*`` are averages of the trained parameters
     ``storage``     which tensors are stored narrow
     ``metrics``     names: the loss returns (loss, {name: number}), and ``record.<name>`` is like ``record.loss``
+    ``first_step``  step 0 of the program is this one of the ``steps``, for jobs that go on where another ended
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
@@ -67,12 +69,12 @@ def capture_training(
         storage=storage,
         metrics=metrics,
     )
-    return captured(traced)
+    return captured(traced, first_step)
 
 
-def captured(traced: Trace) -> Captured:
+def captured(traced: Trace, first_step: int = 0) -> Captured:
     """A traced step, lowered."""
-    lowered = lower(traced.graph, [slot(made) for made in traced.inputs])
+    lowered = lower(traced.graph, [slot(made, first_step) for made in traced.inputs])
     state = [made for made in traced.inputs if made.role is Role.STATE]
     constants = [made for made in traced.inputs if made.role is Role.CONSTANT]
     return Captured(
@@ -85,10 +87,10 @@ def captured(traced: Trace) -> Captured:
     )
 
 
-def slot(made: Input) -> Slot:
+def slot(made: Input, first_step: int = 0) -> Slot:
     """What lowering has to know of an input."""
     if made.role is Role.STEP:
-        return Slot(None)
+        return Slot(None, first_step=first_step)
     return Slot(TensorType(storage_dtype(made.dtype), made.shape), made.role is Role.STATE)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from tallystick.job.opening import read_constant
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
+from tallystick.job.starts import Resume
 
 if TYPE_CHECKING:
     from tallystick.capture.sampling_rules import Sampling
@@ -158,7 +157,7 @@ class GenerationJob:
         folder: str | Path,
         *,
         threads: int | None = None,
-        resume: bool = True,
+        resume: Resume = True,
         keep_states: KeepStates = None,
         progress: Listener | None = None,
     ) -> GenerationRun:
@@ -171,7 +170,8 @@ class GenerationJob:
             entered = entering.run(run_folder.before, threads=threads, resume=resume, progress=progress)
             job = self._decode_job(list(entered.state().values()))
             self.__dict__.setdefault("_job", job)
-            share_constants(RunFolder(run_folder.before), run_folder)
+            entered_constants = RunFolder(run_folder.before).constants
+            entered_constants.share(entered_constants.digests(), run_folder.constants)
         assert job is not None, "one of both was made"
         run = job.run(folder, threads=threads, resume=resume, keep_states=keep_states, progress=progress)
         return GenerationRun(run.folder, self.model, run.start_step, run.seconds, tokenizer=self.tokenizer)
@@ -233,10 +233,3 @@ class GenerationRun(Run):
     def _lengths(self) -> np.ndarray:
         fact = next(fact for fact in self.manifest.constants if fact.name == LENGTHS)
         return read_constant(RunFolder(self.folder), fact, fact.type, JobHasher())
-
-
-def share_constants(source: RunFolder, target: RunFolder) -> None:
-    """Let two run folders hold the same constants once, where the file system can: weights are large."""
-    for digest in source.constants.digests() - target.constants.digests():
-        with suppress(OSError):
-            os.link(source.constants.path(digest), target.constants.path(digest))

@@ -13,6 +13,7 @@ from tallystick.job.job import DEFAULT_SEGMENT_STEPS, Job, check_name, check_ste
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
+from tallystick.job.starts import Resume
 
 if TYPE_CHECKING:
     from tallystick.capture.steps.dataset import CapturedDataset
@@ -80,7 +81,7 @@ class PreprocessingJob:
         folder: str | Path,
         *,
         threads: int | None = None,
-        resume: bool = True,
+        resume: Resume = True,
         keep_states: KeepStates = None,
         progress: Listener | None = None,
     ) -> Run:
