@@ -16,6 +16,7 @@ from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.steps.loss import Loss
 from tallystick.capture.steps.narrowing import WIDENED, sink
+from tallystick.capture.steps.orders import shuffle_of
 from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import user_line_of
@@ -40,18 +41,20 @@ def capture_training(
     storage: Storage | None = None,
     metrics: Sequence[str] = (),
     first_step: int = 0,
+    shuffle: str | None = "once",
 ) -> Captured:
     """The program of a training job, with its start state and its constants.
 
     ``loss(model, **batch)`` returns a scalar float32 tensor. ``data`` has one array per name of the batch, with one
     row per example. The batch of step s is the rows order[(s * batch_size + j) % rows], where ``order`` is a
-    permutation that the seed decides. State: ``model.*``, ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps],
-    element s written at step s).
+    permutation that the seed decides; ``shuffle`` may make it another one in every epoch. State: ``model.*``,
+    ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps], element s written at step s).
 
     ``accumulate``  every so many steps there is one update, with the mean of their gradients; sums are ``gradient.*``
     ``ema``         a decay: ``ema.*`` are averages of the trained parameters
     ``storage``     which tensors are stored narrow
     ``metrics``     names: the loss returns (loss, {name: number}), and ``record.<name>`` is like ``record.loss``
+    ``shuffle``     "once", "epoch" for a new order in every epoch, None for the rows as they are
     ``first_step``  step 0 of the program is this one of the ``steps``, for jobs that go on where another ended
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
@@ -68,6 +71,7 @@ def capture_training(
         ema=ema,
         storage=storage,
         metrics=metrics,
+        shuffle=shuffle,
     )
     return captured(traced, first_step)
 
@@ -113,6 +117,7 @@ def trace_training(
     ema: float | EMA | None = None,
     storage: Storage | None = None,
     metrics: Sequence[str] = (),
+    shuffle: str | None = "once",
 ) -> Trace:
     """The traced step of a training job. Neither the model nor PyTorch's global state is changed.
 
@@ -133,10 +138,10 @@ def trace_training(
         raise CaptureError(
             f"the optimizer is a {type(optimizer).__name__}: describe it with ts.optim, such as ts.optim.AdamW(lr=3e-4)"
         )
-    average = EMA.of(ema)
+    average, order = EMA.of(ema), shuffle_of(shuffle)
     with torch.random.fork_rng(devices=[]), _training_mode(model), explained():
         step = TrainingStep(
-            model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
+            model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics, order
         )
         own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         traced = trace(step.differentiate, step.inputs, own, rest=step.finish)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tallystick.ir.captured import Captured
 from tallystick.job.continuation import Earlier, continued_job, keep_earlier
@@ -28,7 +28,9 @@ class TrainingJob:
                        ``metrics`` a pair ``(loss, {name: number})``
     ``optimizer``      from ``tallystick.optim``
     ``data``           arrays by name (numpy, also memory-mapped, or torch); row i of each belongs together
-    ``batch_size``     rows per step, drawn in a fixed shuffled order
+    ``batch_size``     rows per step, drawn in a shuffled order
+    ``shuffle``        "once": one order that the seed decides, the same in every epoch; "epoch": a new one in every
+                       epoch; None: the rows as they are
     ``steps``          how many steps to train: one batch, forward and backward, each
     ``segment_steps``  the state is hashed and stored every so many steps
     ``seed``           of the order of the rows and of dropout
@@ -58,6 +60,7 @@ class TrainingJob:
     storage: Any = None
     metrics: Sequence[str] = ()
     on_nan: OnNan = "stop"
+    shuffle: Literal["once", "epoch", "none"] | None = "once"
 
     def __post_init__(self) -> None:
         check_steps(self.steps, self.segment_steps)
@@ -97,6 +100,7 @@ class TrainingJob:
             ema=self.ema,
             storage=self.storage,
             metrics=self.metrics,
+            shuffle=self.shuffle,
             first_step=first_step,
         )
 

@@ -12,9 +12,10 @@ from torch.nn.parameter import is_lazy
 from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
-from tallystick.capture.steps.batches import batch_positions, shuffled_order
+from tallystick.capture.steps.batches import shuffled_order
 from tallystick.capture.steps.loss import Loss, require_names, require_signature, with_metrics
 from tallystick.capture.steps.narrowing import SCALE, WIDENED, dequantized, quantized, stored_narrow
+from tallystick.capture.steps.orders import ORDER, Shuffle, rows_of_batch
 from tallystick.capture.steps.update import Update
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
@@ -43,8 +44,10 @@ class TrainingStep:
         ema: EMA | None = None,
         storage: Storage | None = None,
         metrics: Sequence[str] = (),
+        shuffle: Shuffle = "once",
     ) -> None:
         self.model, self.loss = model, loss
+        self.shuffle: Shuffle = shuffle
         self.batch_size, self.steps, self.seed, self.accumulate = batch_size, steps, seed, accumulate
         self.storage = Storage() if storage is None else storage
         parameters = dict(model.named_parameters())
@@ -91,8 +94,9 @@ class TrainingStep:
             else:
                 yield made
         yield from self.data.values()
-        order = shuffled_order(self.rows, self.seed)
-        yield Input("order", Role.CONSTANT, torch.int64, order.shape, order)
+        if self.shuffle == "once":
+            order = shuffled_order(self.rows, self.seed)
+            yield Input(ORDER, Role.CONSTANT, torch.int64, order.shape, order)
         yield from self.update.constants()
 
     def differentiate(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -129,8 +133,7 @@ class TrainingStep:
     def _batch(self, at: dict[str, Tensor], recorder: SourceRecorder) -> dict[str, Tensor]:
         """The rows of every data array that this step sees."""
         with recorder.section("batch: rows of the data"):
-            positions = batch_positions(at["step"], self.batch_size, self.rows, self.steps)
-            rows = at["order"].index_select(0, positions)
+            rows = rows_of_batch(self.shuffle, at, self.batch_size, self.rows, self.steps, self.seed)
         batch: dict[str, Tensor] = {}
         for name, made in self.data.items():
             with recorder.section(f"batch: {name}"):
