@@ -88,6 +88,7 @@ def captured(traced: Trace, first_step: int = 0) -> Captured:
         state_names=[made.name for made in state],
         constant_names=[made.name for made in constants],
         sources=lowered.sources,
+        notes=tuple(made.note for made in traced.inputs if made.note),
     )
 
 

@@ -109,6 +109,9 @@ def teller(bar: Bar) -> Callable[[Progress], None]:
     """A listener that moves the bar."""
 
     def tell(progress: Progress) -> None:
+        if progress.note is not None:
+            bar.note(progress.note)
+            return
         if progress.phase != "run":
             bar.update(LABELS.get(progress.phase, progress.phase), 0, 0)
             return

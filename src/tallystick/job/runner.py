@@ -96,6 +96,8 @@ class Runner:
 
     def prepare(self) -> int:
         """Store the job's files or check that they are the same job's; returns the segment to go on with."""
+        for note in self.job.captured.notes:
+            self.reporter.note(note)
         self.reporter.tell("write")
         existing = self.existing_manifest()
         if existing is None:
