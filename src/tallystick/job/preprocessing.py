@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tallystick.capture.extra import TorchExtra
 from tallystick.ir.captured import Captured
 from tallystick.job.job import DEFAULT_SEGMENT_STEPS, Job, check_name, check_steps
 from tallystick.job.progress import Listener, Reporter
@@ -62,7 +63,8 @@ class PreprocessingJob:
 
     @cached_property
     def _dataset(self) -> CapturedDataset:
-        from tallystick.capture.steps.dataset import capture_dataset
+        with TorchExtra():
+            from tallystick.capture.steps.dataset import capture_dataset
 
         return capture_dataset(
             prepare=self.prepare,
