@@ -16,6 +16,7 @@ from torch._ops import OpOverload
 
 from tallystick.capture.decompositions.activations import ACTIVATIONS
 from tallystick.capture.decompositions.distances import DISTANCES
+from tallystick.capture.decompositions.error_functions import ERROR_FUNCTIONS
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
@@ -73,7 +74,8 @@ UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
 }
 
 _OURS = (
-    ACTIVATIONS, DISTANCES, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+    ACTIVATIONS, DISTANCES, ERROR_FUNCTIONS, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING,
+    SELECTIONS, STRIDES,
 )  # fmt: skip
 
 CORE: dict[OpOverload, Callable] = {

@@ -22,6 +22,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from tallystick.capture.tracing.dependence import explain
+from tallystick.capture.tracing.remedies import remedy
 from tallystick.errors import CaptureError
 
 SOURCE = "source"  # the key of a node's ``meta`` under which its line stands
@@ -67,7 +68,8 @@ class SourceRecorder(TorchDispatchMode):
         except RuntimeError as error:
             if _DATA_DEPENDENT.isdisjoint(func.tags):
                 raise
-            raise CaptureError(f"{source}{reached_from(sys._getframe(1))}\n  {explain(func)}") from error
+            where = sys._getframe(1)
+            raise CaptureError(f"{source}{reached_from(where)}\n  {remedy(where) or explain(func)}") from error
         for node in reversed(graph.nodes):
             if node is last:
                 break
