@@ -52,9 +52,9 @@ from tallystick.capture.collector import collector_paused
 from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.stages import begin
-from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
+from tallystick.capture.tracing.functions import FunctionWriter
 from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.errors import CaptureError
 
@@ -101,7 +101,7 @@ def trace(
     ):
         begin("trace")
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
-        with AttentionWriter():
+        with FunctionWriter():
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
 
         def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
