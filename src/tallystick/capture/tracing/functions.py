@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tallystick.capture.tracing.attention import attention
+from tallystick.capture.tracing.ctc import ctc_loss, ctc_loss_by_number
+from tallystick.capture.tracing.selection import masked_select
 
 
 class FunctionWriter(TorchFunctionMode):
@@ -32,7 +35,11 @@ def dense(embedding: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 _OURS: Mapping[Callable, Callable] = {
+    F.ctc_loss: ctc_loss,
     F.scaled_dot_product_attention: attention,
+    torch.ctc_loss: ctc_loss_by_number,
+    torch.masked_select: masked_select,
+    Tensor.masked_select: masked_select,
     F.embedding: dense(F.embedding),
     F.embedding_bag: dense(F.embedding_bag),
 }
