@@ -18,6 +18,7 @@ from tallystick.capture.decompositions.activations import ACTIVATIONS
 from tallystick.capture.decompositions.distances import DISTANCES
 from tallystick.capture.decompositions.embeddings import EMBEDDINGS, renorm_
 from tallystick.capture.decompositions.error_functions import ERROR_FUNCTIONS
+from tallystick.capture.decompositions.fake_quantisation import FAKE_QUANTISATION, observe_and_quantise
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
@@ -71,13 +72,14 @@ _KEPT_WHOLE = [aten.index_add.default]
 
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten.native_batch_norm.default: batch_norm,
+    aten._fused_moving_avg_obs_fq_helper.default: observe_and_quantise,
     aten._grouped_mm.default: grouped_mm,
     aten.embedding_renorm_.default: renorm_,
 }
 
 _OURS = (
-    ACTIVATIONS, DISTANCES, EMBEDDINGS, ERROR_FUNCTIONS, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING,
-    ROUTING, SELECTIONS, STRIDES,
+    ACTIVATIONS, DISTANCES, EMBEDDINGS, ERROR_FUNCTIONS, FAKE_QUANTISATION, NORMAL_FORMS, ORDER_STATISTICS,
+    POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
 )  # fmt: skip
 
 CORE: dict[OpOverload, Callable] = {
