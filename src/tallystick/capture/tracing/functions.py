@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from tallystick.capture.tracing.attention import attention
 from tallystick.capture.tracing.ctc import ctc_loss, ctc_loss_by_number
+from tallystick.capture.tracing.rewrites import index_fill, linear_cross_entropy, renorm
 from tallystick.capture.tracing.selection import masked_select
 
 
@@ -36,8 +37,13 @@ def dense(embedding: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 _OURS: Mapping[Callable, Callable] = {
     F.ctc_loss: ctc_loss,
+    F.linear_cross_entropy: linear_cross_entropy,
     F.scaled_dot_product_attention: attention,
     torch.ctc_loss: ctc_loss_by_number,
+    torch.index_fill: index_fill,
+    Tensor.index_fill: index_fill,
+    torch.renorm: renorm,
+    Tensor.renorm: renorm,
     torch.masked_select: masked_select,
     Tensor.masked_select: masked_select,
     F.embedding: dense(F.embedding),
