@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -69,7 +68,6 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     ),
     # activations
     "hardshrink": (lambda x: F.hardshrink(x, 0.4), ((3, 5),)),
-    "erfinv": (lambda x: torch.erfinv(torch.tanh(x)), ((30, 5),)),
     "softshrink": (lambda x: F.softshrink(x, 0.4), ((3, 5),)),
     "multi_margin_loss": (lambda x: F.multi_margin_loss(x, torch.tensor([1, 0, 3])), ((3, 4),)),
     "multi_margin_loss, squared": (
@@ -140,11 +138,3 @@ def test_what_is_refused_says_where_and_what_to_do(function: Callable[[Tensor], 
     with pytest.raises(CaptureError, match=advice) as refusal:
         run_function(lambda x: function(x).real.float().sum(), torch.eye(3))
     assert "test_written_out.py" in str(refusal.value)
-
-
-def test_the_inverse_of_the_error_function_at_its_ends() -> None:
-    ends = torch.tensor([-1.0, 1.0, 0.0, -0.0, 1.5, 1.0 - 2.0**-24, -1.0 + 2.0**-24, 1e-30, 0.9966, -0.9967])
-    (got,) = run_function(torch.erfinv, ends)
-    wanted = torch.erfinv(ends).numpy()
-    np.testing.assert_allclose(got, wanted, rtol=1e-6)
-    assert (np.signbit(got) == np.signbit(wanted))[~np.isnan(wanted)].all()

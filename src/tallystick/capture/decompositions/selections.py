@@ -68,6 +68,10 @@ def permute_copy(x: Tensor, dims: Sizes) -> Tensor:
     return x.permute(list(dims)).clone()
 
 
+def view_copy(x: Tensor, size: Sizes) -> Tensor:
+    return x.reshape(list(size)).clone()
+
+
 def unbind_copy(x: Tensor, dim: int = 0) -> list[Tensor]:
     return [part.clone() for part in x.unbind(dim)]
 
@@ -131,4 +135,5 @@ SELECTIONS: dict[OpOverload, Callable] = {
     aten.tril_indices.default: tril_indices,
     aten.triu_indices.default: triu_indices,
     aten.unbind_copy.int: unbind_copy,
+    aten.view_copy.default: view_copy,
 }

@@ -19,6 +19,7 @@ from tallystick.capture.decompositions.distances import DISTANCES
 from tallystick.capture.decompositions.embeddings import EMBEDDINGS, renorm_
 from tallystick.capture.decompositions.error_functions import ERROR_FUNCTIONS
 from tallystick.capture.decompositions.fake_quantisation import FAKE_QUANTISATION, observe_and_quantise
+from tallystick.capture.decompositions.gamma_functions import GAMMA_FUNCTIONS
 from tallystick.capture.decompositions.grid_sampling import GRID_SAMPLING
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
@@ -79,8 +80,8 @@ UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
 }
 
 _OURS = (
-    ACTIVATIONS, DISTANCES, EMBEDDINGS, ERROR_FUNCTIONS, FAKE_QUANTISATION, GRID_SAMPLING, NORMAL_FORMS,
-    ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+    ACTIVATIONS, DISTANCES, EMBEDDINGS, ERROR_FUNCTIONS, FAKE_QUANTISATION, GAMMA_FUNCTIONS, GRID_SAMPLING,
+    NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
 )  # fmt: skip
 
 CORE: dict[OpOverload, Callable] = {
