@@ -280,6 +280,33 @@ def test_what_has_no_bound_says_what_to_write_and_that_works() -> None:
         draws(lambda x: nn.init.trunc_normal_(torch.empty_like(x)), 5)
 
 
+def test_samples_of_gamma_numbers_have_no_gradient_and_those_of_the_advice_have() -> None:
+    def sampled(kind: Callable[..., D.Distribution], method: str) -> Callable[[Tensor], Tensor]:
+        def draw(x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                own = (x * 0.0 + 0.5).requires_grad_()
+                drawn = getattr(kind(own, torch.ones_like(own), validate_args=False), method)()
+                (gradient,) = torch.autograd.grad((drawn * own).sum(), own)
+            return gradient
+
+        return draw
+
+    with pytest.raises(CaptureError, match=r"take \.sample\(\) instead of \.rsample\(\).*LogNormal"):
+        captured(drawing_step(sampled(D.Gamma, "rsample"), 5))
+    captured(drawing_step(sampled(D.Gamma, "sample"), 5))
+    captured(drawing_step(sampled(D.LogNormal, "rsample"), 5))
+
+
+def test_mixup_draws_a_share_and_partners_in_every_step() -> None:
+    def mixed(x: Tensor) -> Tensor:
+        share = D.Beta(torch.tensor(0.4), torch.tensor(0.4), validate_args=False).sample()
+        return torch.cat([share.reshape(1), torch.randperm(4).float()])
+
+    rows = draws(mixed, 5, steps=40)
+    assert stats.kstest(rows[:, 0], stats.beta(0.4, 0.4).cdf).pvalue > LEVEL
+    assert (np.sort(rows[:, 1:], 1) == np.arange(4)).all() and len(np.unique(rows[:, 1:], axis=0)) > 10
+
+
 def test_the_engine_draws_what_pytorch_computes_of_the_same_words() -> None:
     def draw(x: Tensor) -> Tensor:
         parts = [
