@@ -45,7 +45,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tallystick.capture.collector import collector_paused
@@ -56,6 +56,7 @@ from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.provenance import SOURCE
+from tallystick.capture.tracing.rerun import Rerun
 from tallystick.errors import CaptureError
 
 
@@ -105,7 +106,7 @@ def trace(
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
 
         def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
-            results = _SourceKeeper(recorded).run(*tensors)
+            results = Rerun(recorded).run(*tensors)
             return results if rest is None else rest(tensors, results)
 
         begin("write out")
@@ -159,27 +160,6 @@ def require_words(graph: fx.Graph) -> None:
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
-
-
-class _SourceKeeper(fx.Interpreter):
-    """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # A view that was possible when it was recorded may need a copy of what a decomposition made, in other strides.
-        is_view = target is torch.ops.aten.view.default
-        return torch.reshape(*args) if is_view else super().call_function(target, args, kwargs)
-
-    def run_node(self, n: fx.Node):
-        proxy_mode = get_proxy_mode()
-        assert proxy_mode is not None, "run while tracing"
-        graph = proxy_mode.tracer.graph
-        last = next(iter(reversed(graph.nodes)), None)
-        result = super().run_node(n)
-        for node in reversed(graph.nodes):
-            if node is last:
-                break
-            node.meta[SOURCE] = n.meta.get(SOURCE)
-        return result
 
 
 def _lift_constants(
