@@ -43,6 +43,8 @@ class SourceKeeper(fx.Interpreter):
         last = next(iter(reversed(graph.nodes)), None)
         try:
             result = self.evaluate(n)
+        except CaptureError:
+            raise
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CaptureError(f"{n.meta.get(SOURCE)}\n  {n.target}: {type(error).__name__}: {error}") from error
         for node in reversed(graph.nodes):

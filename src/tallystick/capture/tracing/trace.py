@@ -55,6 +55,7 @@ from tallystick.capture.stages import begin
 from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
+from tallystick.capture.tracing.pairs import has_complex_numbers, input_of_pairs, without_complex_numbers
 from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.capture.tracing.rerun import Rerun
 from tallystick.errors import CaptureError
@@ -112,6 +113,8 @@ def trace(
         begin("write out")
         functional = torch.func.functionalize(again, remove="mutations")
         traced = clean(make_fx(functional, CORE)(*examples))
+        if has_complex_numbers(traced.graph):
+            traced, inputs = without_complex_numbers(traced, examples), [input_of_pairs(i) for i in inputs]
     require_words(traced.graph)
     graph, inputs = _lift_constants(traced, list(inputs), own or {})
     return Trace(graph, _settle(graph, inputs, keep))
