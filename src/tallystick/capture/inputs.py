@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 import torch
+from torch import nn
 
 from tallystick.errors import CaptureError
 
@@ -85,6 +86,11 @@ def _of_pairs(name: str, role: Role, array: np.ndarray) -> Input:
         raise CaptureError(f"{name} is {array.dtype}: make it complex64, two float32 numbers, before it is captured")
     parts = np.stack([np.real(array), np.imag(array)], -1)
     return replace(from_array(name, role, parts), dtype=torch.complex64, shape=tuple(array.shape))
+
+
+def stored_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The buffers that slots hold, by name. A sparse one is a constant like all sparse tensors that a step reads."""
+    return {name: buffer for name, buffer in model.named_buffers() if buffer.layout is torch.strided}
 
 
 def batch_inputs(data: Mapping[str, object]) -> dict[str, Input]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tallystick.capture.dtypes import storage_dtype
-from tallystick.capture.inputs import Input, Role
+from tallystick.capture.inputs import Input, Role, stored_buffers
 from tallystick.capture.lowering import Slot, lower
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
@@ -136,7 +136,7 @@ def trace_training(
         step = TrainingStep(
             model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
         )
-        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        own = {**dict(model.named_parameters()), **stored_buffers(model)}
         traced = trace(step.differentiate, step.inputs, own, rest=step.finish)
     sink(traced.graph, WIDENED)
     return traced

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tallystick.capture.inputs import stored_buffers
 from tallystick.capture.steps.narrowing import SCALE
 from tallystick.errors import JobError
 
@@ -20,7 +21,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 
     Raises: JobError if names or shapes do not fit the module; the module is unchanged then.
     """
-    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    own = {**dict(module.named_parameters()), **stored_buffers(module)}
     own = {name: torch.view_as_real(t.detach()) if t.is_complex() else t for name, t in own.items()}
     scales = {name: weights[name + SCALE] for name in own if name + SCALE in weights and name + SCALE not in own}
     weights = {name: array for name, array in weights.items() if name.removesuffix(SCALE) not in scales or name in own}

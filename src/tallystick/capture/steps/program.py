@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tallystick.capture.inputs import Input, Role, from_array, from_tensor
+from tallystick.capture.inputs import Input, Role, from_array, from_tensor, stored_buffers
 from tallystick.capture.steps.training_step import model_input
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.random import SEEDS, Sampler
@@ -63,7 +63,7 @@ def trace_program(
         made = ProgramStep(step, state, constants or {}, model, seed)
         own: dict[str, Tensor] = {}
         if model is not None:
-            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            own = {**dict(model.named_parameters()), **stored_buffers(model)}
         return trace(made, made.inputs, own, keep=set(state))
 
 
@@ -89,11 +89,11 @@ class ProgramStep:
         self.step, self.model, self.seed = step, model, seed
         self.arguments = step_arguments(step, model)
         self.state, self.constants = list(state), list(constants)
-        self.buffers = [] if model is None else [name for name, _ in model.named_buffers()]
+        self.buffers = [] if model is None else list(stored_buffers(model))
         self.parameters = [] if model is None else [name for name, _ in model.named_parameters()]
         self.inputs = [data_input(name, Role.STATE, values) for name, values in state.items()]
         if model is not None:
-            self.inputs += [model_input(name, Role.STATE, buffer) for name, buffer in model.named_buffers()]
+            self.inputs += [model_input(name, Role.STATE, buffer) for name, buffer in stored_buffers(model).items()]
             self.inputs += [model_input(name, Role.CONSTANT, weight) for name, weight in model.named_parameters()]
         self.inputs += [data_input(name, Role.CONSTANT, values) for name, values in constants.items()]
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
+from tallystick.capture.inputs import (
+    Input,
+    Role,
+    batch_inputs,
+    from_array,
+    from_tensor,
+    require_finite,
+    stored_buffers,
+)
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.steps.batches import batch_positions, shuffled_order
@@ -51,7 +59,7 @@ class TrainingStep:
         trained = {name: p for name, p in parameters.items() if p.requires_grad}
         self.trained = list(trained)
         self.frozen = [name for name in parameters if name not in trained]
-        self.buffers = [name for name, _ in model.named_buffers()]
+        self.buffers = list(stored_buffers(model))
         if not self.trained:
             raise CaptureError("the model has no parameter with requires_grad=True: there is nothing to train")
         self.data = batch_inputs(data)
@@ -74,7 +82,7 @@ class TrainingStep:
     def _state(self, model: nn.Module, wide: Mapping[str, Input]) -> Iterator[Input]:
         for made in wide.values():
             yield stored_narrow(made, self.storage.trained)
-        for name, buffer in model.named_buffers():
+        for name, buffer in stored_buffers(model).items():
             yield model_input(name, Role.STATE, buffer)
         yield from self.update.state(wide)
         for name in ("loss", *self.metrics):

@@ -52,7 +52,7 @@ from tallystick.capture.collector import collector_paused
 from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.stages import begin
-from tallystick.capture.tracing.attention import AttentionWriter
+from tallystick.capture.tracing.calls import CallWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.pairs import has_complex_numbers, input_of_pairs, without_complex_numbers
@@ -103,7 +103,7 @@ def trace(
     ):
         begin("trace")
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
-        with AttentionWriter():
+        with CallWriter():
             recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
 
         def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
