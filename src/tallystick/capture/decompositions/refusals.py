@@ -14,11 +14,6 @@ _FAMILIES = (
         "outside of the step and pass it as data, or write what you need with products",
     ),
     (
-        ("fft", "complex", "view_as_real", "polar"),
-        "a program has no complex numbers; work with real and imaginary parts, or take a convolution or a product with "
-        "a table of cosines instead",
-    ),
-    (
         ("gamma", "special_", "erfc", "erfinv", "aten.i0", "asinh", "acosh", "atanh"),
         "this function has no measured sequence of instructions; write it with exp, log, pow, sqrt, erf, tanh and the "
         "trigonometric functions, or take its values from a table that you pass as data",

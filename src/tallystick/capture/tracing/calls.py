@@ -8,12 +8,13 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 
-from tallystick.capture.tracing import packed
+from tallystick.capture.tracing import masks, packed
 from tallystick.capture.tracing.attention import attention
 from tallystick.capture.tracing.sparse import SparseCalls
 
 _EXCHANGED: dict[Any, Callable[..., Any]] = {
     F.scaled_dot_product_attention: attention,
+    **masks.CALLS,
     **packed.CALLS,
 }
 

@@ -53,6 +53,7 @@ from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.stages import begin
 from tallystick.capture.tracing.calls import CallWriter
+from tallystick.capture.tracing.checkpoints import checkpoints_without_reentry
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.pairs import has_complex_numbers, input_of_pairs, without_complex_numbers
@@ -100,6 +101,7 @@ def trace(
         without_onednn(),
         quiet(),
         empty_conversions_left_out(),
+        checkpoints_without_reentry(),
     ):
         begin("trace")
         examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
