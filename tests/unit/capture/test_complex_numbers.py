@@ -179,6 +179,8 @@ def test_what_is_not_written_for_pairs_is_refused_with_the_line() -> None:
         run_function(lambda x: pairs(torch.atan(complexes(x))), of(*SHAPE).detach())
     with pytest.raises(CaptureError, match=r"makes a tensor of torch.complex128; use complex64"):
         run_function(lambda x: pairs(complexes(x) * torch.ones(3, dtype=torch.complex128)).float(), of(*SHAPE).detach())
+    with pytest.raises(CaptureError, match=r"makes a tensor of torch.complex32; use complex64"):
+        run_function(lambda x: pairs(x.sum().chalf()).float(), of(*SHAPE).detach())
     with pytest.raises(CaptureError, match="phase is complex128: make it complex64"):
         job = oscillator_job()
         job["model"].phase = job["model"].phase.to(torch.complex128)

@@ -102,7 +102,7 @@ def _is_complex(node: fx.Node) -> bool:
     value = node.meta.get("val")
     if not isinstance(value, Tensor) or not value.is_complex():
         return False
-    # A Python number stays a number, whatever dtype PyTorch gives it for its own arithmetic.
-    if value.dtype != torch.complex64 and value.dim():
+    # A Python number stays a number, though PyTorch has it in double precision for its own arithmetic.
+    if value.dtype != torch.complex64 and (value.dim() or value.dtype != torch.complex128):
         raise CaptureError(f"{node.meta.get(SOURCE)}\n  makes a tensor of {value.dtype}; use complex64")
     return True
