@@ -91,7 +91,7 @@ class Tagger(nn.Module):
     def forward(self, words: Tensor, lengths: Tensor) -> Tensor:
         if self.repacked:
             packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
-            packed = PackedSequence(self.embed(packed.data), *packed[1:])
+            packed = PackedSequence(self.embed(packed.data) * 0.5 + self.embed.weight[0], *packed[1:])
         else:
             packed = pack_padded_sequence(self.embed(words), lengths, batch_first=True, enforce_sorted=False)
         out, last = self.rnn(packed)

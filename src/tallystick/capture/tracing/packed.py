@@ -7,6 +7,7 @@ are exchanged here (``CALLS``), and every other use of it is refused.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -73,6 +74,23 @@ class PaddedRows(_OfData):
     def to(self, *args: Any, **kwargs: Any) -> PaddedRows:
         moved = self.padded.to(*args, **kwargs)
         return self if moved is self.padded else PaddedRows(moved, self.lengths)
+
+
+def _arithmetic(apply: Callable[[Any, Any], Tensor]) -> Callable[[PaddedRows, Any], PaddedRows]:
+    """An operator between rows and numbers, other rows of the same lengths, or a tensor for every row."""
+
+    def run(self: PaddedRows, other: Any) -> PaddedRows:
+        if isinstance(other, Tensor) and other.dim() >= self.dim():
+            self.refuse(apply.__name__)
+        return PaddedRows(apply(self.padded, getattr(other, "padded", other)), self.lengths)
+
+    return run
+
+
+for _name in ("add", "mul", "sub", "truediv", "pow"):
+    setattr(PaddedRows, f"__{_name}__", _arithmetic(getattr(operator, _name)))
+for _name in ("add", "mul"):
+    setattr(PaddedRows, f"__r{_name}__", _arithmetic(getattr(operator, _name)))
 
 
 class Longest(int):

@@ -196,6 +196,19 @@ def added_product(bias: Any, x: Any, y: Any, beta: Any = 1, alpha: Any = 1) -> T
     return beta * bias + (made if alpha == 1 else alpha * made)
 
 
+def softmax(x: Sparse, dim: int, dtype: torch.dtype | None = None) -> Sparse:
+    """Over the values of a row (dim 1) or a column (dim 0) of a matrix, as if all others were -inf."""
+    x = x.coalesce()
+    if x.dim() != 2:
+        refuse("softmax", "a matrix can be normalised, by rows or by columns")
+    values = x._numbers if dtype is None else x._numbers.to(dtype)
+    line, count = x.places[1 - dim % 2], x.shape[1 - dim % 2]
+    largest = torch.full((count,), -math.inf).scatter_reduce(0, line, values.detach(), "amax")
+    powers = torch.exp(values - largest.index_select(0, line))
+    total = torch.zeros(count, dtype=values.dtype).index_add(0, line, powers)
+    return x.with_values(powers / total.index_select(0, line))
+
+
 def coo(
     indices: Any, values: Any, size: Any = None, *, dtype: Any = None, is_coalesced: Any = None, **_: Any
 ) -> Sparse:
@@ -242,7 +255,10 @@ def added(x: Any, y: Any, *, alpha: Any = 1) -> Any:
 
 
 _MADE: dict[Any, Callable[..., Any]] = {torch.sparse_coo_tensor: coo, torch.sparse_csr_tensor: csr}
-_FROM_DENSE = (Tensor.to_sparse, Tensor.to_sparse_coo, Tensor.to_sparse_csr)
+_FROM_DENSE = (
+    Tensor.to_sparse, Tensor.to_sparse_coo, Tensor.to_sparse_csr, Tensor.to_sparse_csc, Tensor.to_sparse_bsr,
+    Tensor.to_sparse_bsc,
+)  # fmt: skip
 _PRODUCTS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(
         (
@@ -256,6 +272,7 @@ _PRODUCTS: dict[Any, Callable[..., Any]] = {
 }  # fmt: skip
 _OTHERS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys((_VF._sparse_sum, torch.sum, Tensor.sum), Sparse.sum),
+    torch.sparse.softmax: softmax,
     **dict.fromkeys((torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__), multiplied),
     **dict.fromkeys((torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__), added),
     **dict.fromkeys((torch.div, Tensor.div, Tensor.__truediv__), divided),
@@ -282,7 +299,7 @@ class SparseCalls:
             dense_to_sparse(args[0])
         if func not in _MADE and not any(isinstance(a, Sparse) or is_sparse(a) for a in tensors):
             return NotImplemented
-        if func not in _PRODUCTS and known:
+        if known and (func not in _PRODUCTS or all(is_sparse(a) for a in tensors)):
             return outside(func, args, kwargs)
         rule = _PRODUCTS.get(func) or _OTHERS.get(func)
         if rule is None:
