@@ -27,13 +27,15 @@ def capture_function(function: Callable[..., Any], *tensors: Tensor) -> tuple[Tr
     """The program whose state slots become the function's results (a tensor or several)."""
     results = as_list(function(*tensors))
     slots = [from_tensor(f"result.{i}", Role.STATE, torch.zeros_like(r)) for i, r in enumerate(results)]
-    operands = [from_tensor(f"operand.{i}", Role.CONSTANT, t) for i, t in enumerate(tensors)]
+    # State that stays as it is: like data, nothing in it is known when the function is captured.
+    operands = [from_tensor(f"operand.{i}", Role.STATE, t) for i, t in enumerate(tensors)]
 
     def step(given: Sequence[Tensor], watch: Watch) -> list[Tensor]:
         with SourceRecorder(step.__code__, watch=watch):
             own = [t.detach().clone() for t in given[len(slots) : -1]]
             own = [t.requires_grad_() if r.requires_grad else t for t, r in zip(own, tensors, strict=True)]
-            return [result.detach() for result in as_list(function(*own))]
+            watch.leave({made.name: tensor for made, tensor in zip(operands, given[len(slots) : -1], strict=True)})
+            return [*(result.detach() for result in as_list(function(*own))), *given[len(slots) : -1]]
 
     inputs = [*slots, *operands, Input("step", Role.STEP, torch.int64, (1,))]
     traced = trace(step, Surroundings(inputs), World([("function", function)]))

@@ -85,9 +85,15 @@ def sample_from(entry: OpInfo, number: int, given: Any) -> Sample:
         for i, operand in zip(places, operands, strict=True):
             filled[i] = operand
         input, args, kwargs = pytree.tree_unflatten(filled, structure)
-        return [leaf for leaf in pytree.tree_leaves(entry.op(input, *args, **kwargs)) if isinstance(leaf, Tensor)]
+        results = pytree.tree_leaves(entry.op(input, *args, **kwargs))
+        return [in_parts(leaf) for leaf in results if isinstance(leaf, Tensor)]
 
     return Sample(entry.full_name, number, call, tensors)
+
+
+def in_parts(result: Tensor) -> Tensor:
+    """A complex result as its real and imaginary parts: a program holds both."""
+    return torch.view_as_real(result.resolve_conj()) if result.is_complex() else result
 
 
 def with_gradients(sample: Sample) -> Callable[..., list[Tensor]]:

@@ -8,6 +8,7 @@ from enum import Enum
 
 import numpy as np
 import torch
+from torch import nn
 
 from tallystick.capture.rounded_data import as_float32
 from tallystick.errors import CaptureError
@@ -65,6 +66,8 @@ def from_array(name: str, role: Role, array: np.ndarray) -> Input:
     Raises: CaptureError for a dtype the program cannot hold, and for an integer outside 32 bits.
     """
     native = array.dtype.newbyteorder("=")
+    if native.kind == "c":
+        return _of_pairs(name, role, array)
     if native not in _SEEN:
         raise CaptureError(f"{name} has dtype {array.dtype}, which a program cannot hold; {_advice(native)}")
     stored = array
@@ -84,8 +87,21 @@ def from_tensor(name: str, role: Role, tensor: torch.Tensor) -> Input:
         bits = tensor.contiguous().view(torch.int16).numpy().view(np.uint16)
         return Input(name, role, tensor.dtype, tuple(tensor.shape), bits.copy())
     if tensor.is_complex():
-        raise CaptureError(f"{name} is complex, which a program cannot hold: use real and imaginary parts")
+        return _of_pairs(name, role, tensor.resolve_conj().numpy())
     return from_array(name, role, np.array(tensor.numpy(), copy=True))
+
+
+def _of_pairs(name: str, role: Role, array: np.ndarray) -> Input:
+    """An input of complex numbers: PyTorch sees them, the slot stores their real and imaginary parts side by side."""
+    if array.dtype.newbyteorder("=") != np.complex64:
+        raise CaptureError(f"{name} is {array.dtype}: make it complex64, two float32 numbers, before it is captured")
+    parts = np.stack([np.real(array), np.imag(array)], -1)
+    return replace(from_array(name, role, parts), dtype=torch.complex64, shape=tuple(array.shape))
+
+
+def stored_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The buffers that slots hold, by name. A sparse one is a constant like all sparse tensors that a step reads."""
+    return {name: buffer for name, buffer in model.named_buffers() if buffer.layout is torch.strided}
 
 
 def batch_inputs(data: Mapping[str, object]) -> dict[str, Input]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tallystick.capture.inputs import stored_buffers
 from tallystick.capture.reach.modules import unwrapped
 from tallystick.capture.reach.walk import walk
 from tallystick.capture.steps.narrowing import SCALE
@@ -27,12 +28,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy weights into a module's parameters and buffers, by name; tied parameters have one name.
 
     bfloat16 weights come as their bits (uint16). Integers with a scale beside them (``<name>_scale``) are weights that
-    were quantised; other integers are widened to the module's dtype.
+    were quantised; other integers are widened to the module's dtype. Complex weights come as pairs, in a last axis.
 
     Raises: JobError if names or shapes do not fit the module; the module is unchanged then.
     """
     module = unwrapped(module)
-    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    own = {**dict(module.named_parameters()), **stored_buffers(module)}
+    own = {name: torch.view_as_real(t.detach()) if t.is_complex() else t for name, t in own.items()}
     scales = {name: weights[name + SCALE] for name in own if name + SCALE in weights and name + SCALE not in own}
     weights = {name: array for name, array in weights.items() if name.removesuffix(SCALE) not in scales or name in own}
     # Tables that a module makes when it first runs, and does not save, are no weights.

@@ -50,7 +50,7 @@ def test_writing_to_it_is_refused_and_the_advice_works(write: Callable[[Tensor, 
         return kept + x
 
     found = held.clone()
-    with pytest.raises(CaptureError, match=r"test_closed_over_tensors.[\s\S]*a buffer of the model.*\.clone\(\)"):
+    with pytest.raises(CaptureError, match=r"test_closed_over_tensors.[\s\S]*a buffer of a module.*\.clone\(\)"):
         run_function(function, torch.ones(3))
     held.copy_(found)
     given = False

@@ -113,6 +113,13 @@ def weight_norm_backward(grad: Tensor, v: Tensor, g: Tensor, norm: Tensor, dim: 
     return (g / norm) * (grad - v * (along / norm)), along
 
 
+def angle(x: Tensor) -> Tensor:
+    if x.is_complex():
+        real, imag = torch.view_as_real(x).unbind(-1)
+        return torch.atan2(imag, real)
+    return torch.where(x.isnan(), x, torch.where(x < 0, math.pi, 0.0))
+
+
 # LOSSES
 def nll_loss_backward(
     grad: Tensor,
@@ -223,8 +230,10 @@ def zeros(shape: Sizes, *_: Any, dtype: torch.dtype | None = None, **__: Any) ->
 NORMAL_FORMS: dict[OpOverload, Callable] = {
     aten._is_all_true.default: torch.all,
     aten._is_any_true.default: torch.any,
+    aten._neg_view.default: lambda x: -x,
     aten._weight_norm_interface.default: weight_norm,
     aten._weight_norm_interface_backward.default: weight_norm_backward,
+    aten.angle.default: angle,
     aten.diagonal_backward.default: diagonal_backward,
     aten.diagonal_scatter.default: diagonal_scatter,
     aten.empty.memory_format: zeros,

@@ -14,11 +14,6 @@ _FAMILIES = (
         "outside of the step and pass it as data, or write what you need with products",
     ),
     (
-        ("fft", "complex", "view_as_real", "polar"),
-        "a program has no complex numbers; work with real and imaginary parts, or take a convolution or a product with "
-        "a table of cosines instead",
-    ),
-    (
         ("_standard_gamma_grad", "_dirichlet_grad"),
         "samples of gamma, beta and Dirichlet distributions have no gradient in a program; take .sample() instead of "
         ".rsample(), or a distribution that is made of normal numbers, such as LogNormal or LogisticNormal",

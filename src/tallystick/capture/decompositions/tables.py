@@ -1,9 +1,9 @@
 """Which operators are written out in terms of others, and how, before lowering.
 
 Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
-mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only. ``CORE`` applies afterwards,
-to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers
-well, and with ours (``normal_forms.py``, ``routing.py``).
+mutation PyTorch does not declare, and those whose shapes or devices it does not always know. ``CORE`` applies
+afterwards, to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form
+that lowers well, and with ours (``normal_forms.py``, ``routing.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tallystick.capture.decompositions.error_functions import ERROR_FUNCTIONS
 from tallystick.capture.decompositions.fake_quantisation import FAKE_QUANTISATION, observe_and_quantise
 from tallystick.capture.decompositions.gamma_functions import GAMMA_FUNCTIONS
 from tallystick.capture.decompositions.grid_sampling import GRID_SAMPLING
-from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
+from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm, zeros
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
 from tallystick.capture.decompositions.resampling_by_matrices import RESAMPLING
@@ -73,6 +73,7 @@ _WRITTEN_OUT = [
 _KEPT_WHOLE = [aten.index_add.default]
 
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
+    aten._efficientzerotensor.default: zeros,  # of derivatives forwards, which fake tensors put on another device
     aten.native_batch_norm.default: batch_norm,
     aten._fused_moving_avg_obs_fq_helper.default: observe_and_quantise,
     aten._grouped_mm.default: grouped_mm,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from tallystick.capture.inputs import stored_buffers
 from tallystick.errors import CaptureError
 
 MODEL, OTHERS = "model.", "loss."  # what the names of the slots begin with
@@ -41,7 +42,7 @@ class Belongings:
                 if id(parameter) not in known:
                     known.add(id(parameter))
                     self._add(self.trained if parameter.requires_grad else self.frozen, prefix, name, place, parameter)
-            for name, buffer in module.named_buffers():
+            for name, buffer in stored_buffers(module).items():
                 if id(buffer) not in known:
                     known.add(id(buffer))
                     self._add(self.buffers, prefix, name, place, buffer)

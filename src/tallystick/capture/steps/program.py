@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tallystick.capture.inputs import Input, Role, from_array, from_tensor
+from tallystick.capture.inputs import Input, Role, from_array, from_tensor, stored_buffers
 from tallystick.capture.reach.world import World
 from tallystick.capture.steps.training_step import checked_input
 from tallystick.capture.tracing.provenance import SourceRecorder
@@ -81,7 +81,7 @@ def trace_program(
         made = ProgramStep(step, state, constants or {}, model, seed)
         own: dict[str, Tensor] = {}
         if model is not None:
-            own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+            own = {**dict(model.named_parameters()), **stored_buffers(model)}
         world = World([("model", model), ("step", step), *(roots or {}).items()])
         known = {**(ranges or {}), **({} if steps is None else {"step": (0, steps - 1)})}
         return trace(made, Surroundings(made.inputs, made.steady, known, steps, own=own), world, keep=set(state))
@@ -111,11 +111,11 @@ class ProgramStep:
         self.step, self.model, self.seed = step, model, seed
         self.arguments = step_arguments(step, model)
         self.state, self.constants = list(state), list(constants)
-        self.buffers = [] if model is None else [name for name, _ in model.named_buffers()]
+        self.buffers = [] if model is None else list(stored_buffers(model))
         self.parameters = [] if model is None else [name for name, _ in model.named_parameters()]
         self.inputs = [data_input(name, Role.STATE, values) for name, values in state.items()]
         if model is not None:
-            named = [*model.named_buffers(), *model.named_parameters()]
+            named = [*stored_buffers(model).items(), *model.named_parameters()]
             self.inputs += [checked_input(f"{MODEL}{name}", Role.STATE, tensor) for name, tensor in named]
         self.inputs += [data_input(name, Role.CONSTANT, values) for name, values in constants.items()]
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))

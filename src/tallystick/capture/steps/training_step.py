@@ -263,6 +263,11 @@ def checked_input(slot: str, role: Role, tensor: Tensor) -> Input:
 def trained_input(own: Belonging) -> Input:
     """The input of a trained parameter, which must be float32."""
     made = belonging_input(own, Role.STATE)
+    if made.dtype.is_complex:
+        raise CaptureError(
+            f"{made.name} is {made.dtype}: what is trained is real. Keep nn.Parameter(torch.view_as_real(weight)), and "
+            "use torch.view_as_complex(self.weight) in the model; optimizers do the same with it"
+        )
     if made.dtype != torch.float32:
         raise CaptureError(
             f"{made.name} is {made.dtype}: training is in float32. Convert the model with .float(); to store its "

@@ -21,6 +21,7 @@ _IDENTITY = frozenset(
         aten.lift.default,
         aten.lift_fresh.default,
         aten.lift_fresh_copy.default,
+        torch.ops.prims.copy_strided.default,
     }
 )
 _RESHAPES = frozenset({aten._unsafe_view.default, aten.reshape.default, aten._reshape_alias.default})

@@ -11,17 +11,28 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from tallystick.capture.tracing import masks, packed
 from tallystick.capture.tracing.attention import attention
 from tallystick.capture.tracing.ctc import ctc_loss, ctc_loss_by_number
 from tallystick.capture.tracing.rewrites import index_fill, linear_cross_entropy, renorm
 from tallystick.capture.tracing.selection import masked_select
+from tallystick.capture.tracing.sparse import SparseCalls
 
 
 class FunctionWriter(TorchFunctionMode):
-    """Calls ours for those functions that have one."""
+    """Calls ours for those functions that have one, and those of sparse tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sparse = SparseCalls()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _OURS.get(func, func)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        ours = _OURS.get(func)
+        if ours is not None:
+            return ours(*args, **kwargs)
+        result = self._sparse(func, args, kwargs)
+        return func(*args, **kwargs) if result is NotImplemented else result
 
 
 def dense(embedding: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -48,4 +59,6 @@ _OURS: Mapping[Callable, Callable] = {
     Tensor.masked_select: masked_select,
     F.embedding: dense(F.embedding),
     F.embedding_bag: dense(F.embedding_bag),
+    **masks.CALLS,
+    **packed.CALLS,
 }

@@ -44,9 +44,8 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tallystick.capture.collector import collector_paused
@@ -54,14 +53,17 @@ from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.reach.world import World
 from tallystick.capture.stages import begin
+from tallystick.capture.tracing.checkpoints import checkpoints_without_reentry
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.functions import FunctionWriter
 from tallystick.capture.tracing.interception import Interceptor
 from tallystick.capture.tracing.library import library_for_tracing
 from tallystick.capture.tracing.noting import check_input, check_names, noted
+from tallystick.capture.tracing.pairs import has_complex_numbers, input_of_pairs, without_complex_numbers
 from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.capture.tracing.repetition import require_equal, require_no_counters, require_no_draws
+from tallystick.capture.tracing.rerun import Rerun
 from tallystick.capture.watching.ledger import Ref, on_values
 from tallystick.capture.watching.settling import settle
 from tallystick.capture.watching.surroundings import Surroundings
@@ -111,6 +113,7 @@ def trace(
         quiet(),
         empty_conversions_left_out(),
         library_for_tracing(),
+        checkpoints_without_reentry(),
     ):
         begin("trace")
         recorded = _record(step, watch, world)
@@ -120,7 +123,7 @@ def trace(
 
         def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
             given = [*tensors[: len(around.inputs) - 1], tensors[-1]]
-            results = _SourceKeeper(recorded).run(*given)
+            results = Rerun(recorded).run(*given)
             made, bad = results[: len(results) - len(watch.checks)], results[len(results) - len(watch.checks) :]
             after = made if rest is None else rest(given, made)
             kept = [truth for check, truth in zip(watch.checks, bad, strict=True) if check in checks]
@@ -128,7 +131,10 @@ def trace(
 
         begin("write out")
         functional = torch.func.functionalize(again, remove="mutations")
-        traced = clean(make_fx(functional, CORE)(*_examples(inputs)))
+        examples = _examples(inputs)
+        traced = clean(make_fx(functional, CORE)(*examples))
+        if has_complex_numbers(traced.graph):
+            traced, inputs = without_complex_numbers(traced, examples), [input_of_pairs(i) for i in inputs]
     require_words(traced.graph)
     graph, inputs = _lift_constants(traced, inputs, around.own)
     settled = _settle(graph, inputs, keep)
@@ -234,47 +240,6 @@ def require_words(graph: fx.Graph) -> None:
 
 def _is_float(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
-
-
-class _SourceKeeper(fx.Interpreter):
-    """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.extra_traceback = False  # errors name the user's line instead
-        self._held: list[torch.Tensor] = []  # tensors that the code closed over
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # A view that was possible when it was recorded may need a copy of what a decomposition made, in other strides.
-        is_view = target is torch.ops.aten.view.default
-        return torch.reshape(*args) if is_view else super().call_function(target, args, kwargs)
-
-    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A tensor that the code closed over: what is made of it may be written to, as what is made of inputs."""
-        # pyright: ignore below and further down: functionalisation by hand has no public names.
-        made = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
-        held = made._wrap_functional_tensor(super().get_attr(target, args, kwargs), made.maybe_current_level())
-        self._held.append(held)
-        return held
-
-    def run_node(self, n: fx.Node):
-        proxy_mode = get_proxy_mode()
-        assert proxy_mode is not None, "run while tracing"
-        graph = proxy_mode.tracer.graph
-        last = next(iter(reversed(graph.nodes)), None)
-        result = super().run_node(n)
-        for node in reversed(graph.nodes):
-            if node is last:
-                break
-            node.meta[SOURCE] = n.meta.get(SOURCE)
-        writes = isinstance(n.target, OpOverload) and n.target._schema.is_mutable
-        changed = torch._functionalize_has_data_mutation  # pyright: ignore[reportAttributeAccessIssue]
-        if writes and any(changed(held) for held in self._held):
-            raise CaptureError(
-                f"{n.meta.get(SOURCE)}\n  writes to a tensor that is made outside of the step, and that no step starts "
-                "with: make it a buffer of the model, which is kept, or write to a .clone() of it"
-            )
-        return result
 
 
 def _lift_constants(

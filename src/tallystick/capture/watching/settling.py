@@ -46,6 +46,8 @@ def _find_ranges_of_state(watch: Watch) -> None:
     }
     contents = {name: watch.contents[name] for name in names if name in watch.after}
     intervals = watch.intervals
+    for name in names - contents.keys():  # nobody knows what becomes of them
+        intervals.give(watch.contents[name], None)
     for round in range(ROUNDS):
         grown = False
         intervals.clear()

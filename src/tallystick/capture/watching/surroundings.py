@@ -48,6 +48,8 @@ def value_of(made: Input) -> Callable[[], Tensor]:
         array = np.array(made.array) if not made.array.flags.writeable else made.array
         if made.dtype is torch.bfloat16:
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        if made.dtype.is_complex:  # stored as pairs
+            return torch.view_as_complex(torch.from_numpy(array))
         return torch.from_numpy(array).to(made.dtype).reshape(made.shape)
 
     return value
