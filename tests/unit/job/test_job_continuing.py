@@ -18,8 +18,16 @@ from torch import Tensor, nn
 import tallystick as ts
 from eager_training import EagerRun
 from job_helpers import copy_run, flip, tree
+from tallystick.dispute import LocalArena
 from tallystick.job import continuation
+from tallystick.job.checks import check_folder
+from tallystick.job.folder import RunFolder
+from tallystick.job.hashing import JobHasher
+from tallystick.job.locating import Difference
 from tallystick.job.replay import Replay
+from tallystick.job.simulation import simulate
+from tallystick.job.stretch import segment_of
+from tallystick.spec.referee import Terms
 
 DONE, STEPS = 12, 20
 
@@ -392,13 +400,14 @@ def test_tampering_with_the_run_before_is_found(
     assert any(words in finding.message for finding in report.findings), report.findings
 
 
+def test_a_liar_about_a_step_of_it_is_convicted(second: ts.Run) -> None:
+    """Its program counts on, and a referee needs to know nothing of that."""
+    done = simulate(segment_of(second.folder, 5), LocalArena(Terms()), fault="weight-ulp", at=5, threads=1)
+    assert done.liar_lost
+
+
 def test_a_wrong_loss_is_named_by_the_step_of_its_segment(second: ts.Run, tmp_path: Path) -> None:
     """Records begin with the losses of the run before; steps of segments count from 0."""
-    from tallystick.job.checks import check_folder
-    from tallystick.job.folder import RunFolder
-    from tallystick.job.hashing import JobHasher
-    from tallystick.job.locating import Difference
-
     folder = RunFolder(second.folder)
     found = check_folder(folder, second.receipt, JobHasher())
     replay: Any = Replay.__new__(Replay)
