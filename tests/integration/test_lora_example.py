@@ -135,6 +135,8 @@ def test_one_ulp_in_one_weight_is_convicted(trained: Trained) -> None:
     stretch = segment_of(trained.run.folder, 7)
     done = simulate(stretch, LocalArena(Terms()), fault="weight-ulp", at=7, threads=1)
     assert done.liar_lost
-    claimed, executed = done.verdict.claimed, done.verdict.executed
-    assert claimed is not None and executed is not None
-    assert done.verdict.source == "optimizer: AdamW" and done.verdict.step == 7
+    verdict = done.verdict
+    assert verdict.source == "optimizer: AdamW" and verdict.step == 7
+    assert verdict.slot is not None and ".lora_" in verdict.slot
+    assert verdict.claimed is not None and verdict.executed is not None
+    assert int(verdict.claimed, 16) ^ int(verdict.executed, 16) == 1
