@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import tallystick as ts
 
@@ -119,7 +119,8 @@ def tokenizer(folder: Path, gguf: str = GGUF) -> PreTrainedTokenizerBase:
 
 def published(folder: Path, gguf: str = GGUF) -> PreTrainedModel:
     """The chat model in float32. Reading its file takes a quarter of a minute."""
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
+    plain = GgufConfig(dequantize=True)  # without it the model could not be saved, whole or with adapters merged in
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, quantization_config=plain, dtype=torch.float32)
     model.name_or_path = PUBLISHED
     return model
 

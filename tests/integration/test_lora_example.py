@@ -12,7 +12,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.numpy import load_file, save_file
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 import tallystick as ts
 from tallystick.dispute import LocalArena
@@ -65,6 +65,9 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     ids = torch.arange(3, 67)[None]
     with torch.no_grad():
         assert torch.equal(source(input_ids=ids).logits, read(input_ids=ids).logits)
+    lora.adapted(read).merge_and_unload().save_pretrained(tmp_path / "merged")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert torch.equal(again.lm_head.weight, source.lm_head.weight)
 
 
 def test_nothing_is_trained_on_and_tested_on() -> None:
