@@ -9,7 +9,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 transformers==5.23.0 \
-    gguf==0.19.0 numpy==2.4.6
+    gguf==0.19.0 accelerate==1.15.0 numpy==2.4.6
 HF_HUB_OFFLINE=1 "$folder/venv/bin/python" - "$folder" <<'PROGRAM'
 import sys
 from importlib.metadata import version
