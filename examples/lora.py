@@ -165,7 +165,7 @@ def job() -> ts.TrainingJob:
 
 
 def narrow() -> ts.TrainingJob:
-    """The same with the frozen weights stored as bf16: half the memory, and less time."""
+    """The same with the frozen weights stored as bf16: half the memory for them."""
     data = encode(tokenizer(weights()), questions()[0])
     return training(published(weights()), data, STEPS, ts.Storage(frozen="bf16"))
 
