@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all check format bench exhaustive fuzz anvil docs clean
+.PHONY: help setup demo chat test test-all check format bench exhaustive fuzz anvil docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ setup: $(VENV)/.dev  ## create the virtual environment with everything tests and
 
 demo: $(VENV)/.demo  ## train two models on real data, verify them, catch a tampered run, convict a liar
 	@$(BIN)/python examples/demo.py --out $(RUNS)
+
+chat: $(VENV)/.chat  ## install what examples/lora.py needs, the weights of a chat model included
+	@echo "To fine-tune it: source $(BIN)/activate, then: tally run examples/lora.py:job --out $(RUNS)/lora"
 
 test: $(VENV)/.dev  ## all tests but the slow ones
 	$(PYTEST) -m "not slow"
@@ -61,7 +64,7 @@ clean:  ## remove everything that was built; runs/ stays
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are newer than what they were made from, or the environment is brought up to date.
-$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: $(SETUP)
+$(VENV)/.dev $(VENV)/.demo $(VENV)/.chat: $(VENV)/.%: $(SETUP)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Tallystick needs Python 3.11 or newer, and '$(PYTHON)' is not one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
 	@$(PYTHON) tools/setup_venv.py $(VENV) $*

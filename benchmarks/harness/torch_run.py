@@ -55,4 +55,5 @@ def capture(case: Case) -> Captured:
         batch_size=case.batch_size,
         steps=1 << 16,
         seed=0,
+        storage=case.storage,
     )

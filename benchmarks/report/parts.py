@@ -15,6 +15,7 @@ from typing import Any
 BENCHMARKS = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 900
 CASES = ("mlp", "digits", "gpt-1m", "gpt-10m", "gpt-85m", "llama-10m", "bert", "vit", "resnet-18")
+ADAPTERS = ("smollm2-lora", "smollm2-lora-bf16")
 SWEEPS = ("parameters", "sequence", "batch")
 
 
@@ -34,6 +35,10 @@ def parts(threads: int) -> list[Part]:
     steps = ("--compile", "--repeats", "5", *both)
     return [
         *(Part(f"step-{case}", "steps", "training_step.py", ("--only", case, *steps)) for case in CASES),
+        *(
+            Part(f"step-{case}", "steps", "training_step.py", ("--only", case, "--repeats", "9", *both))
+            for case in ADAPTERS
+        ),
         *(
             Part(f"contractions-{n}", "contractions", "contractions.py", ("--threads", str(n), "--repeats", "9"))
             for n in sorted({1, threads})

@@ -20,6 +20,7 @@ from e2e.story import ROOT, TIMEOUT_S, User
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("tally", "python", "cp")
+COMMAND_TIMEOUT_S = 1800  # a chat model is fine-tuned beside whatever else is tested
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -90,7 +91,7 @@ def test_commands_of_a_page_work_in_order(page: Path, tmp_path: Path, user: User
             env=environment,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=COMMAND_TIMEOUT_S,
         )
         expected = re.search(r"# exit code (\d+)", command)
         assert done.returncode == (int(expected[1]) if expected else 0), f"{command}\n{done.stdout}\n{done.stderr}"

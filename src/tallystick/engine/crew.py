@@ -16,6 +16,14 @@ RunThread = Callable[[int, int, int, int], int]
 """(thread, first step, steps, steps of the session before) -> steps done; all threads of a crew run it at once."""
 
 
+def _run_nothing(thread: int, first_step: int, steps: int, before: int) -> int:
+    return 0
+
+
+def _stop_nothing(now: bool) -> None:
+    pass
+
+
 class _Job:
     """Steps to do; handing one over twice does it once."""
 
@@ -67,11 +75,14 @@ class Crew:
         self._job = None
 
     def close(self) -> None:
-        """End the threads, after the step they are in."""
+        """End the threads, after the step they are in, and forget what they ran."""
         self._stop(True)
         self.settle()
         self._jobs.put(None)
         self._leader.join()
+        # Whoever is run also holds this crew: in a cycle, its memory would stay until Python looks for cycles, which
+        # it does by the number of objects, not by their size.
+        self._run, self._stop = _run_nothing, _stop_nothing
 
     def _lead(self) -> None:
         """Thread 0: takes jobs, has the others do them too."""

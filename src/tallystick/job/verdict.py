@@ -16,8 +16,8 @@ from tallystick.spec.scalar_steps import ScalarStep, Work, scalar_step, unravel
 class Verdict:
     """The end of a dispute. What does not apply to its last move is None.
 
-    ``step`` is the program's number of the disputed step, ``value`` that of the disputed value. ``claimed`` and
-    ``executed`` are words (or digests) in hexadecimal.
+    ``step`` is the program's number of the disputed step, ``value`` that of the disputed value, ``slot`` the name of
+    what the value is or goes into. ``claimed`` and ``executed`` are words (or digests) in hexadecimal.
     """
 
     winner: Side
@@ -70,8 +70,10 @@ def executed(winner: Side, game: Game, captured: Captured, step: int, theirs: St
     element = unravel(game.element, made.kernel.output_types[made.output].shape)
     source = captured.sources[made.number]
     name = named(scalar_step(made.kernel, game.element, game.low))
+    after = dict(zip(captured.program.next_state, captured.state_names, strict=True))
+    slot = after.get(game.value)
     text = (
-        f"step {step}, kernel {made.number} ({source}), element {list(element)}, {name}: "
+        f"step {step}, kernel {made.number} ({source}), {f'{slot}, ' if slot else ''}element {list(element)}, {name}: "
         f"claimed 0x{claimed:08x}, executed 0x{found:08x}"
     )
     return Verdict(
@@ -81,6 +83,7 @@ def executed(winner: Side, game: Game, captured: Captured, step: int, theirs: St
         value=game.value,
         kernel=made.number,
         source=source,
+        slot=slot,
         element=element,
         scalar_step=name,
         claimed=f"0x{claimed:08x}",

@@ -6,6 +6,7 @@ import gc
 import signal
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,24 @@ def test_a_closed_session_says_so(tmp_path: Path):
     session.close()
     with pytest.raises(UsageError, match=r"closed"):
         session.advance(1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_closed_session_gives_its_memory_back_at_once(threads: int, tmp_path: Path):
+    """Not when Python next looks for objects that hold each other: many sessions would pile up until then."""
+    program = training_program()
+    made = Engine(program, threads=threads, cache=tmp_path)
+    state, constants = start_arrays(program)
+    machine = made.machine(state, constants, 0)
+    session, there = Session(program, machine), weakref.ref(machine)
+    del machine
+    gc.disable()
+    try:
+        session.advance(2)
+        session.close()
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_a_session_that_nobody_closes_ends_its_threads(tmp_path: Path):

@@ -38,9 +38,10 @@ def test_a_worker_with_one_wrong_weight_is_convicted() -> None:
     assert done.verdict.winner is Side.CHALLENGER
     assert (done.verdict.step, done.verdict.kernel, done.verdict.source) == (20, 2, SOURCES[2])
     assert done.verdict.scalar_step == "stored word"
+    assert done.verdict.slot == "model.weight"
     assert done.verdict.claimed is not None and done.verdict.executed is not None
     assert int(done.verdict.claimed, 16) ^ int(done.verdict.executed, 16) == 1
-    assert f"step 20, kernel 2 ({SOURCES[2]}), element" in done.verdict.text
+    assert f"step 20, kernel 2 ({SOURCES[2]}), model.weight, element" in done.verdict.text
     assert (done.worker_owed, done.challenger_owed) == (0, 100 + 250)
     assert (done.claim.first_step, done.claim.steps) == (0, 50)
 
