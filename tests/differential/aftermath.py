@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,7 +73,10 @@ def plain_use(program: Program, made: tuple, data: dict, job: dict) -> list[str]
     """A forward and backward pass of the user's own model, after the job, is bit for bit that of a fresh one."""
     fresh = program.make()
     outcomes = []
+    generators = random.getstate(), np.random.get_state()
     for model, loss, _ in (fresh, made):
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])
         if not model.training:
             model.train()
         batch = {name: torch.as_tensor(array)[: job["batch_size"]].clone() for name, array in data.items()}

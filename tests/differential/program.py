@@ -93,8 +93,18 @@ def loaded(text: str, folder: Path, name: str) -> Program:
     """Import a written job. The file is kept: the lines of errors come from it."""
     path = folder / f"{name}.py"
     path.write_text(text)
-    spec = importlib.util.spec_from_file_location(f"differential_job_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return Program(module.make, module.data, module.job)
+    return opened(path)
+
+
+def opened(path: Path) -> Program:
+    """The job of a file. Every ``make()`` imports the file anew: a class or a module may keep state, too."""
+
+    def imported() -> Any:
+        spec = importlib.util.spec_from_file_location(f"differential_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    module = imported()
+    return Program(lambda: imported().make(), module.data, module.job)

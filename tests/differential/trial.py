@@ -6,7 +6,6 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import tallystick as ts
 from differential.aftermath import left_behind
 from differential.comparison import compare
 from differential.eager import Finished, numbers, run_eagerly
-from differential.program import Program
+from differential.program import Program, opened
 from differential.snapshot import snapshot
 
 EQUAL, REFUSED, INVALID, BOTH, REPORTED, NAN, BEYOND = (
@@ -189,8 +188,8 @@ def first_line(error: BaseException) -> str:
     return message(error)[:300]
 
 
-def show(make: Callable, data: Callable, job: Callable) -> None:
+def show(path: str) -> None:
     """Run the job of a file that was written, and print how it ended."""
     torch.set_num_threads(1)
-    ending = attempt(Program(make, data, job))
+    ending = attempt(opened(Path(path)))
     print("; ".join(ending.kinds), *ending.details, sep="\n  ")  # noqa: T201

@@ -174,6 +174,6 @@ class Writer:
             "\n\ndef job():\n    return dict(\n",
             *(f"        {name}={value},\n" for name, value in self.options.items()),
             "    )\n",
-            '\n\nif __name__ == "__main__":\n    from differential.trial import show\n\n    show(make, data, job)\n',
+            '\n\nif __name__ == "__main__":\n    from differential.trial import show\n\n    show(__file__)\n',
         ]
         return "".join(parts)
