@@ -14,7 +14,7 @@ import numpy as np
 
 from differential.eager import Finished
 
-FLOOR, FACTOR, CHAOS = 1e-4, 60.0, 1e-3
+FLOOR, FACTOR, CHAOS = 2e-5, 60.0, 1e-3
 MOVED = 2e-3  # the least that is allowed of the way a tensor moved
 
 

@@ -12,20 +12,20 @@ from differential.trial import REFUSED, Ending
 
 @dataclass
 class Tally:
-    """Counts of endings, of refusals by what they say, and the seeds of faults."""
+    """Counts of endings, of refusals by what they say, and what went wrong by the seed."""
 
     jobs: int = 0
     endings: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
-    faults: dict[int, list[str]] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, seed: int, ending: Ending) -> None:
+    def add(self, name: str, ending: Ending) -> None:
         self.jobs += 1
         self.endings.update(set(ending.kinds))
         if ending.kinds == [REFUSED]:
             self.refusals[kind_of(ending.details[0])] += 1
         if ending.faults:
-            self.faults[seed] = [*ending.faults, *ending.details]
+            self.faults[name] = [*ending.faults, *ending.details]
 
     def lines(self) -> list[str]:
         """A table: endings, then refusals by kind, each with its share of all jobs."""
@@ -40,7 +40,7 @@ class Tally:
             "jobs": self.jobs,
             "endings": dict(self.endings.most_common()),
             "refusals": dict(self.refusals.most_common()),
-            "faults": {str(seed): lines for seed, lines in self.faults.items()},
+            "faults": self.faults,
         }
 
 

@@ -36,7 +36,8 @@ SILENT, WRONG_EXCEPTION, UNNOTICED, FALSE_REPORT, AFTERMATH = (
     "FALSE REPORT",
     "LEFT BEHIND",
 )
-FAULTS = (SILENT, WRONG_EXCEPTION, UNNOTICED, FALSE_REPORT, AFTERMATH)
+CRASHED, ENDLESS = "CRASHED", "NO END"
+FAULTS = (SILENT, WRONG_EXCEPTION, UNNOTICED, FALSE_REPORT, AFTERMATH, CRASHED, ENDLESS)
 # What eager PyTorch's kernels cannot do although it is well defined: a program that writes it out may.
 _CANNOT = re.compile(r"not implemented|is not implemented|NotImplemented|not currently supported")
 NOISES = (1, 2, 3)
