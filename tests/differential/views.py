@@ -58,7 +58,6 @@ SAME = (
     "x.type_as(torch.zeros(1))",
     "x + torch.tensor([0.1]).item()",
     "torch.tensor_split(x, 2, -1)[0].sum(-1, keepdim=True) + x",
-    "x.squeeze() if False else x.squeeze(-1).view(x.shape)",
     "torch.vmap(torch.sin)(x)",
     "torch.vmap(lambda row: row - row.mean())(x)",
 )
