@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import logging
 import random
 import types
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def walk(value: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple[st
     if isinstance(value, PLAIN):
         yield path, value
         return
-    if id(value) in seen or depth > DEPTH:
+    if id(value) in seen or depth > DEPTH or isinstance(value, logging.Logger):
         return
     seen.add(id(value))
     if isinstance(value, Tensor):

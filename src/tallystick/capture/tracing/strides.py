@@ -1,4 +1,4 @@
-"""Writing through strides: what is left of ``as_strided`` when nothing is written in place."""
+"""What depends on the order of elements in memory: ``view``, and ``as_strided`` where nothing is written in place."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch._ops import OpOverload
 
+from tallystick.capture.tracing.provenance import SOURCE
 from tallystick.errors import CaptureError
 
 aten = torch.ops.aten
@@ -18,8 +19,7 @@ def as_strided_scatter(
     x: Tensor, source: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """x with ``source`` (of shape ``size``) where these strides lead, counted in elements from the first of x."""
-    if not x.is_contiguous():
-        raise CaptureError("as_strided of a tensor that is itself strided; call .contiguous() on it first")
+    x = x.contiguous()
     offset = storage_offset or 0
     if offset == 0 and math.prod(size) == x.numel() and is_row_major(size, stride):
         return source.reshape(x.shape)
@@ -39,4 +39,31 @@ def is_row_major(size: Sequence[int], stride: Sequence[int]) -> bool:
     return True
 
 
-STRIDES: dict[OpOverload, Callable] = {aten.as_strided_scatter.default: as_strided_scatter}
+def view(x: Tensor, size: Sequence[int]) -> Tensor:
+    """A view that was possible when it was recorded, of a tensor that what was written out left in another order.
+
+    It stays a view for functionalisation, which stands above: what is written into it reaches the tensor viewed.
+    """
+    return NotImplemented if x.is_contiguous() else x.contiguous().view(size)
+
+
+def as_strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+    """The same for strides over a tensor that was dense when they were recorded (see ``require_dense``)."""
+    return NotImplemented if x.is_contiguous() else x.contiguous().as_strided(size, stride, storage_offset)
+
+
+def require_dense(node: fx.Node) -> None:
+    """Refuse recorded strides over a tensor whose memory was in another order than its elements."""
+    operand = node.args[0]
+    assert isinstance(operand, fx.Node), "as_strided has a tensor operand"
+    if not operand.meta["val"].is_contiguous():
+        raise CaptureError(
+            f"{node.meta.get(SOURCE)}\n  as_strided of a tensor that is itself strided; call .contiguous() on it first"
+        )
+
+
+STRIDES: dict[OpOverload, Callable] = {
+    aten.as_strided.default: as_strided,
+    aten.as_strided_scatter.default: as_strided_scatter,
+    aten.view.default: view,
+}

@@ -56,6 +56,7 @@ from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
 from tallystick.capture.tracing.provenance import SOURCE
+from tallystick.capture.tracing.strides import require_dense
 from tallystick.errors import CaptureError
 
 
@@ -164,16 +165,13 @@ def _is_float(value: Any) -> bool:
 class _SourceKeeper(fx.Interpreter):
     """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
 
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # A view that was possible when it was recorded may need a copy of what a decomposition made, in other strides.
-        is_view = target is torch.ops.aten.view.default
-        return torch.reshape(*args) if is_view else super().call_function(target, args, kwargs)
-
     def run_node(self, n: fx.Node):
         proxy_mode = get_proxy_mode()
         assert proxy_mode is not None, "run while tracing"
         graph = proxy_mode.tracer.graph
         last = next(iter(reversed(graph.nodes)), None)
+        if n.target is torch.ops.aten.as_strided.default:
+            require_dense(n)
         result = super().run_node(n)
         for node in reversed(graph.nodes):
             if node is last:
