@@ -12,8 +12,11 @@ from torch import Tensor
 from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.lowering import Lowered, Slot, lower
+from tallystick.capture.reach.world import World
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.trace import Trace, trace
+from tallystick.capture.watching.surroundings import Surroundings
+from tallystick.capture.watching.watch import Watch
 from tallystick.ir.verifier import verify
 from tallystick.spec.programs import run_step
 from tallystick.spec.tensors import Tensor as Value
@@ -26,13 +29,14 @@ def capture_function(function: Callable[..., Any], *tensors: Tensor) -> tuple[Tr
     slots = [from_tensor(f"result.{i}", Role.STATE, torch.zeros_like(r)) for i, r in enumerate(results)]
     operands = [from_tensor(f"operand.{i}", Role.CONSTANT, t) for i, t in enumerate(tensors)]
 
-    def step(given: Sequence[Tensor]) -> list[Tensor]:
-        with SourceRecorder(step.__code__):
+    def step(given: Sequence[Tensor], watch: Watch) -> list[Tensor]:
+        with SourceRecorder(step.__code__, watch=watch):
             own = [t.detach().clone() for t in given[len(slots) : -1]]
             own = [t.requires_grad_() if r.requires_grad else t for t, r in zip(own, tensors, strict=True)]
             return [result.detach() for result in as_list(function(*own))]
 
-    traced = trace(step, [*slots, *operands, Input("step", Role.STEP, torch.int64, (1,))])
+    inputs = [*slots, *operands, Input("step", Role.STEP, torch.int64, (1,))]
+    traced = trace(step, Surroundings(inputs), World([("function", function)]))
     return traced, lower(traced.graph, [slot_of(made) for made in traced.inputs])
 
 

@@ -14,13 +14,17 @@ from tallystick.capture.inputs import Input, Role
 from tallystick.capture.lowering import Slot, lower
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
+from tallystick.capture.reach.modules import unwrapped, used_modules
+from tallystick.capture.reach.world import World
+from tallystick.capture.steps.belongings import Belongings
 from tallystick.capture.steps.loss import Loss
 from tallystick.capture.steps.narrowing import WIDENED, sink
 from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import user_line_of
 from tallystick.capture.tracing.trace import Trace, trace
-from tallystick.errors import CaptureError
+from tallystick.capture.watching.surroundings import Surroundings
+from tallystick.errors import CaptureError, TallystickError
 from tallystick.ir.captured import Captured
 from tallystick.spec.limits import STEPS
 from tallystick.spec.tensors import TensorType
@@ -132,12 +136,20 @@ def trace_training(
             f"the optimizer is a {type(optimizer).__name__}: describe it with ts.optim, such as ts.optim.AdamW(lr=3e-4)"
         )
     average = EMA.of(ema)
+    model = unwrapped(model)
     with torch.random.fork_rng(devices=[]), _training_mode(model), explained():
-        step = TrainingStep(
-            model, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
-        )
-        own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        traced = trace(step.differentiate, step.inputs, own, rest=step.finish)
+        world = World([("model", model), ("loss", loss)])
+
+        def made(others: Mapping[str, nn.Module]) -> TrainingStep:
+            owned = Belongings(model, others)
+            return TrainingStep(
+                owned, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
+            )
+
+        step = made(used_modules(model, world, made))
+        own = step.own.tensors()
+        around = Surroundings(step.inputs, step.steady, step.ranges, steps, trains=True, own=own)
+        traced = trace(step.differentiate, around, world, rest=step.finish)
     sink(traced.graph, WIDENED)
     return traced
 
@@ -160,10 +172,9 @@ def explained() -> Iterator[None]:
     """Say what went wrong while tracing, and where in the user's code."""
     try:
         yield
-    except CaptureError:
+    except TallystickError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         line = user_line_of(error.__traceback__)
-        if line is None:
-            raise
-        raise CaptureError(f"{line}\n  {type(error).__name__}: {error}") from error
+        where = "" if line is None else f"{line}\n  "
+        raise CaptureError(f"{where}{type(error).__name__}: {error}") from error

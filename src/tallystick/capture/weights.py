@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
+from tallystick.capture.reach.modules import unwrapped
+from tallystick.capture.reach.walk import walk
 from tallystick.capture.steps.narrowing import SCALE
 from tallystick.errors import JobError
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy, also of a module that keeps a tensor it computed, such as the weight of the old ``weight_norm``."""
+    module = unwrapped(module)
+    tensors = [tensor for _, tensor in walk([("module", module)]).tensors.values()]
+    computed = {id(tensor): tensor.detach().clone() for tensor in tensors if not tensor.is_leaf}
+    return copy.deepcopy(module, dict(computed))
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
@@ -20,9 +31,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 
     Raises: JobError if names or shapes do not fit the module; the module is unchanged then.
     """
+    module = unwrapped(module)
     own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     scales = {name: weights[name + SCALE] for name in own if name + SCALE in weights and name + SCALE not in own}
     weights = {name: array for name, array in weights.items() if name.removesuffix(SCALE) not in scales or name in own}
+    # Tables that a module makes when it first runs, and does not save, are no weights.
+    made = {name for name in own.keys() - weights.keys() if _is_not_saved(module, name)}
+    own = {name: tensor for name, tensor in own.items() if name not in made}
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unknown:
         odd = f"the run has no {missing[0]}" if missing else f"the module has no {unknown[0]}"
@@ -42,3 +57,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
                 tensor.copy_(torch.from_numpy(array.view(np.int16)).view(torch.bfloat16))
             else:
                 tensor.copy_(torch.from_numpy(array))
+
+
+def _is_not_saved(module: nn.Module, name: str) -> bool:
+    path, _, last = name.rpartition(".")
+    return last in module.get_submodule(path)._non_persistent_buffers_set

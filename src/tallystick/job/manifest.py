@@ -22,6 +22,13 @@ AVERAGES = "ema."
 DTypeName = Literal["f32", "i32", "u8", "i8", "bool", "bf16", "f16"]
 
 
+OTHERS = "loss."
+"""Slots with this prefix are parameters and buffers of other modules than the model, which the loss uses."""
+
+CHECKS = "check."
+"""Slots with this prefix are 0, or 1 + the first step in which something was wrong that the rest of the name says."""
+
+
 class SlotFact(Document):
     """What a slot of the state is called, and its type."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from tallystick.errors import JobError
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
-from tallystick.job.manifest import AVERAGES, LOSS_SLOT, RECORDS, Manifest
+from tallystick.job.manifest import AVERAGES, LOSS_SLOT, OTHERS, RECORDS, Manifest
 from tallystick.job.model_file import PREFIX
 from tallystick.job.opening import read_constant
 from tallystick.job.receipt import Receipt, load_receipt
@@ -24,6 +23,7 @@ class Run:
 
     ``start_step``  the step this process began at: 0, or more if it resumed; None for a run that was only opened
     ``seconds``     what this process spent on it
+    ``others``      modules beside the model that the loss may use, as they were before training, by what it calls them
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Run:
         self.folder = Path(folder)
         self.start_step = start_step
         self.seconds = seconds
+        self.others: dict[str, Any] = {}
         self._module = module
 
     @staticmethod
@@ -84,19 +85,14 @@ class Run:
 
         Raises: JobError if the run keeps no averages, IntegrityError if a file they lie in is missing or damaged.
         """
-        folder, hasher = RunFolder(self.folder), JobHasher()
-        state = self.state()
-        found = {name: array for name, array in state.items() if name.startswith(PREFIX)}
+        state, found = self.state(), self._slots(PREFIX)
         if ema:
             averages = {
                 name.removeprefix(AVERAGES): array for name, array in state.items() if name.startswith(AVERAGES)
             }
             if not averages:
                 raise JobError("this run keeps no averages of its weights: train with ts.TrainingJob(..., ema=0.999)")
-            found.update({PREFIX + name: array for name, array in averages.items()})
-        for fact in self.manifest.constants:
-            if fact.name.startswith(PREFIX):
-                found[fact.name] = read_constant(folder, fact, fact.type, hasher)
+            found.update({PREFIX + name: array for name, array in averages.items() if PREFIX + name in found})
         return {name.removeprefix(PREFIX): array for name, array in found.items()}
 
     def model(self, module: Any = None, ema: bool = False) -> Any:
@@ -113,8 +109,48 @@ class Run:
                     "this run was opened from a folder, which holds weights and no code. Give the module they belong "
                     "to: run.model(MyModule())"
                 )
-            module = copy.deepcopy(self._module)
+            module = self._copied(self._module)
         from tallystick.capture.weights import load_weights
 
         load_weights(module, self.weights(ema))
         return module
+
+    def other_module(self, name: str, module: Any = None) -> Any:
+        """A module beside the model that the loss uses, with what it has learned: the one given, or a copy.
+
+        ``name`` is what the loss's code calls it, such as ``criterion``; "" for a loss that is a module itself.
+
+        Raises: JobError if the run has no tensors of such a module, or other ones; IntegrityError for a damaged file.
+        """
+        from tallystick.capture.weights import load_weights
+
+        prefix = f"{OTHERS}{name}." if name else OTHERS
+        found = {
+            key.removeprefix(prefix): array for key, array in self._slots(OTHERS).items() if key.startswith(prefix)
+        }
+        if not found:
+            known = sorted({key.removeprefix(OTHERS).split(".")[0] for key in self._slots(OTHERS)})
+            raise JobError(
+                f"the loss of this run uses no module {name!r} with tensors. It uses {', '.join(known) or 'none'}."
+            )
+        if module is None and name not in self.others:
+            raise JobError(
+                f"this run was opened from a folder, which holds no code: run.other_module({name!r}, module)"
+            )
+        module = self._copied(self.others[name]) if module is None else module
+        load_weights(module, found)
+        return module
+
+    @staticmethod
+    def _copied(module: Any) -> Any:
+        from tallystick.capture.weights import copied
+
+        return copied(module)
+
+    def _slots(self, prefix: str) -> dict[str, np.ndarray]:
+        """State and constants whose names begin so."""
+        found = {name: array for name, array in self.state().items() if name.startswith(prefix)}
+        for fact in self.manifest.constants:
+            if fact.name.startswith(prefix):
+                found[fact.name] = read_constant(RunFolder(self.folder), fact, fact.type, JobHasher())
+        return found

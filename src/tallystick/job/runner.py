@@ -12,6 +12,7 @@ import numpy as np
 
 from tallystick.commitment import StateHasher
 from tallystick.errors import JobError, ProtocolError
+from tallystick.job.failed_checks import check_slots, refuse_failed_checks
 from tallystick.job.finishing import finish
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
@@ -73,6 +74,7 @@ class Runner:
         self.files = folder.state_files(program.states, job.captured.state_names, self.hasher)
         self.retention = Retention.of(keep_states, self.manifest.segments, self.files.nbytes)
         self.loss_slot = loss_slot(job)
+        self.checks = check_slots(self.manifest)
         self.entries: list[Entry] = []
         self.kept: set[bytes] = set()
         self.state: Sequence[np.ndarray] = job.captured.state
@@ -163,6 +165,7 @@ class Runner:
         """Run one segment, reporting a few times a second."""
         for steps in advance_in_slices(session, self.manifest.boundary_step(segment + 1)):
             self.reporter.tell("run", session.step, segment, self.newest_loss(session, steps))
+            refuse_failed_checks(self.checks, session, self.folder.path)
 
     def newest_loss(self, session: Any, steps: int) -> float | None:
         """The loss of the last step done.

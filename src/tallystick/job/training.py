@@ -103,7 +103,7 @@ class TrainingJob:
         """Capture and train; see ``Job.run``. ``Run.model()`` is a copy of ``model`` with the trained weights."""
         with Reporter(progress, self.steps).capturing():
             job = self.job()
-        return job.run(
+        run = job.run(
             folder,
             threads=threads,
             resume=resume,
@@ -111,3 +111,10 @@ class TrainingJob:
             progress=progress,
             module=self.model,
         )
+        run.others = self._other_modules()
+        return run
+
+    def _other_modules(self) -> dict[str, Any]:
+        from tallystick.capture.reach.modules import modules_beside
+
+        return modules_beside(self.model, self.loss)

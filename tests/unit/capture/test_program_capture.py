@@ -25,7 +25,7 @@ def test_state_may_be_changed_in_place_and_read_by_the_step_number() -> None:
         return {"seen": state["seen"], "count": state["count"] + 1, "name": state["name"]}
 
     start = {"seen": np.zeros(4, np.float32), "count": torch.tensor(0), "name": np.array([7, 8])}
-    captured = ts.capture_program(step, state=start, constants={"x": X})
+    captured = ts.capture_program(step, state=start, constants={"x": X}, steps=4)
     assert captured.state_names == ["seen", "count", "name"]  # what a step leaves alone stays state
     after = final(captured, 3)
     assert after["seen"].tolist() == [0.0, 2.0, 4.0, 0.0]

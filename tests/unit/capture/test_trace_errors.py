@@ -259,6 +259,6 @@ def test_a_parameter_taken_from_the_model_before_the_step_is_refused() -> None:
     def regularised(model: nn.Module, x: Tensor) -> Tensor:
         return model(x).mean() + sum(p.square().sum() for p in held)  # held
 
-    with pytest.raises(CaptureError, match=r"# held\n.*\(weight\).*inside the loss"):
+    with pytest.raises(CaptureError, match=r"# held\n.*\(model\.weight\).*inside the loss"):
         trace_training(**job(model=model, loss=regularised))
     trace_training(**job(model=model, loss=lambda m, x: m(x).mean() + sum(p.sum() for p in m.parameters())))

@@ -221,6 +221,8 @@ def zeros(shape: Sizes, *_: Any, dtype: torch.dtype | None = None, **__: Any) ->
 
 
 NORMAL_FORMS: dict[OpOverload, Callable] = {
+    aten._is_all_true.default: torch.all,
+    aten._is_any_true.default: torch.any,
     aten._weight_norm_interface.default: weight_norm,
     aten._weight_norm_interface_backward.default: weight_norm_backward,
     aten.diagonal_backward.default: diagonal_backward,

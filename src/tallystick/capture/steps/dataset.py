@@ -55,7 +55,8 @@ def capture_dataset(
         for name, made in step.outputs(inputs).items():
             state[name] = torch.zeros(rows, *made.shape[1:], dtype=made.dtype)
     constants = {f"data.{name}": values for name, values in data.items()}
-    captured = capture_program(step, state=state, constants=constants, seed=seed)
+    roots = {"prepare": prepare}
+    captured = capture_program(step, state=state, constants=constants, seed=seed, steps=step.steps, roots=roots)
     return CapturedDataset(captured, step.steps)
 
 

@@ -75,7 +75,17 @@ def capture_generation(
         constants = {LENGTHS: batch.lengths}
 
         def program(function: Callable[..., dict[str, Tensor]]) -> Captured:
-            return capture_program(function, state=state, constants=constants, model=model, seed=seed)
+            # Every row is fed the token after the last one in every step, until the longest is full.
+            ranges = {"position": (0, batch.tokens.shape[1] - 2)}
+            return capture_program(
+                function,
+                state=state,
+                constants=constants,
+                model=model,
+                seed=seed,
+                ranges=ranges,
+                roots={"decode": decode},
+            )
 
         entering = prefill and batch.longest > 1
         return CapturedGeneration(program(step.prefill) if entering else None, program(step.decode))

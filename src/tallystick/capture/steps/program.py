@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from tallystick.capture.inputs import Input, Role, from_array, from_tensor
-from tallystick.capture.steps.training_step import model_input
+from tallystick.capture.reach.world import World
+from tallystick.capture.steps.training_step import checked_input
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.random import SEEDS, Sampler
 from tallystick.capture.tracing.trace import Trace, trace
 from tallystick.capture.training import captured, explained
+from tallystick.capture.watching.surroundings import Range, Surroundings
+from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 from tallystick.ir.captured import Captured
 
@@ -31,6 +34,9 @@ def capture_program(
     constants: Mapping[str, object] | None = None,
     model: nn.Module | None = None,
     seed: int = 0,
+    steps: int | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    roots: Mapping[str, object] | None = None,
 ) -> Captured:
     """The program that one call of ``step`` is, with its start state and its constants.
 
@@ -42,12 +48,21 @@ def capture_program(
     ``model``      a module, in the mode (training or evaluation) it is in; its parameters and buffers are constants
                    ``model.*``, and buffers that the step changes are state
     ``seed``       of what is drawn at random inside the step, together with the step's number
+    ``steps``      how many there will be, if that is known: what is indexed by their number needs no check then
+    ``ranges``     (lowest, highest) of integers in the state, by name, where the caller knows them: indices made of
+    them
+                   need no check while the program runs
+    ``roots``      other objects by name that the step uses, where it does not hold them itself
 
-    State may be changed in place. Neither the arguments nor PyTorch's global state are changed.
+    State may be changed in place. Neither the arguments nor PyTorch's global state are changed, nor is anything that
+    the step reaches.
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
-    return captured(trace_program(step, state=state, constants=constants, model=model, seed=seed))
+    traced = trace_program(
+        step, state=state, constants=constants, model=model, seed=seed, steps=steps, ranges=ranges, roots=roots
+    )
+    return captured(traced)
 
 
 def trace_program(
@@ -57,6 +72,9 @@ def trace_program(
     constants: Mapping[str, object] | None = None,
     model: nn.Module | None = None,
     seed: int = 0,
+    steps: int | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    roots: Mapping[str, object] | None = None,
 ) -> Trace:
     """The traced step; see ``capture_program``."""
     with torch.random.fork_rng(devices=[]), explained():
@@ -64,13 +82,17 @@ def trace_program(
         own: dict[str, Tensor] = {}
         if model is not None:
             own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        return trace(made, made.inputs, own, keep=set(state))
+        world = World([("model", model), ("step", step), *(roots or {}).items()])
+        known = {**(ranges or {}), **({} if steps is None else {"step": (0, steps - 1)})}
+        return trace(made, Surroundings(made.inputs, made.steady, known, steps, own=own), world, keep=set(state))
 
 
 class ProgramStep:
     """The user's step as a function of tensors, and its inputs in order.
 
-    STATE: the user's names, then ``model.*`` buffers. CONSTANT: ``model.*`` parameters, then the user's names. STEP.
+    STATE: the user's names, then ``model.*``: buffers, then parameters, which are constants unless the step writes
+    them.
+    CONSTANT: the user's names. STEP.
     """
 
     def __init__(
@@ -93,38 +115,53 @@ class ProgramStep:
         self.parameters = [] if model is None else [name for name, _ in model.named_parameters()]
         self.inputs = [data_input(name, Role.STATE, values) for name, values in state.items()]
         if model is not None:
-            self.inputs += [model_input(name, Role.STATE, buffer) for name, buffer in model.named_buffers()]
-            self.inputs += [model_input(name, Role.CONSTANT, weight) for name, weight in model.named_parameters()]
+            named = [*model.named_buffers(), *model.named_parameters()]
+            self.inputs += [checked_input(f"{MODEL}{name}", Role.STATE, tensor) for name, tensor in named]
         self.inputs += [data_input(name, Role.CONSTANT, values) for name, values in constants.items()]
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The new STATE tensors; called once, under the tracer."""
+    @property
+    def steady(self) -> frozenset[str]:
+        """Names of the inputs that may turn out to be the same in every step."""
+        return frozenset(self._own())
+
+    def _own(self) -> list[str]:
+        """The slots of the model's tensors."""
+        return [f"{MODEL}{name}" for name in (*self.buffers, *self.parameters)]
+
+    def __call__(self, tensors: Sequence[Tensor], watch: Watch) -> list[Tensor]:
+        """The new STATE tensors; called under the tracer."""
         at = {made.name: tensor for made, tensor in zip(self.inputs, tensors, strict=True)}
-        recorder = SourceRecorder(_Stepped.forward.__code__, ProgramStep.__call__.__code__)
-        # Copies, so that a step may write into its state, and detached, so that it may ask for gradients.
-        state = {name: at[name].detach().clone() for name in self.state}
-        constants = {name: at[name].detach() for name in self.constants}
-        versions = {name: tensor._version for name, tensor in constants.items()}
-        given = {"state": dict(state), "constants": dict(constants), "step": at["step"]}
+        recorder = SourceRecorder(_Stepped.forward.__code__, ProgramStep.__call__.__code__, watch=watch)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
-            result, buffers = self._run(at, {name: given[name] for name in self.arguments if name in given})
+            with recorder.section("state"):
+                # Copies, so that a step may write into its state, and detached, so that it may ask for gradients.
+                state = {name: at[name].detach().clone() for name in self.state}
+                constants = {name: at[name].detach() for name in self.constants}
+            versions = {name: tensor._version for name, tensor in constants.items()}
+            given = {"state": dict(state), "constants": dict(constants), "step": at["step"]}
+            given = {name: given[name] for name in self.arguments if name in given}
+            result, own = self._run(at, given, watch)
         for name, tensor in constants.items():
             if tensor._version != versions[name]:
                 raise CaptureError(f"the step changes the constant {name!r} in place: make it a part of the state")
         after = {name: tensor.detach() for name, tensor in self._checked(result).items()}
-        after.update({f"{MODEL}{name}": tensor.detach() for name, tensor in buffers.items()})
+        after.update({name: tensor.detach() for name, tensor in own.items()})
+        watch.leave(after)
         return [after[made.name] for made in self.inputs if made.role is Role.STATE]
 
-    def _run(self, at: dict[str, Tensor], given: dict[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-        """Call the user's step; returns what it returned, and the model's buffers afterwards."""
+    def _run(self, at: dict[str, Tensor], given: dict[str, Any], watch: Watch) -> tuple[Any, dict[str, Tensor]]:
+        """Call the user's step; returns what it returned, and the model's tensors afterwards, by slot."""
         if self.model is None:
             return self.step(**given), {}
-        lent = {f"{MODEL}{name}": at[f"{MODEL}{name}"] for name in self.parameters}
-        lent |= {f"{MODEL}{name}": at[f"{MODEL}{name}"].clone() for name in self.buffers}
+        lent = {name: watch.lend(name, at[name].clone()) for name in self._own()}
+        before = dict(lent)
         module = _Stepped(self.model, self.step, "model" in self.arguments)
         result = torch.func.functional_call(module, lent, (given,))
-        return result, {name: lent[f"{MODEL}{name}"] for name in self.buffers}
+        for name, tensor in lent.items():
+            if tensor.shape != before[name].shape or tensor.dtype != before[name].dtype:
+                raise CaptureError(f"the step changes the shape or dtype of {name}, and a state keeps its type")
+        return result, lent
 
     def _checked(self, result: Any) -> dict[str, Tensor]:
         """The new state by name. Raises: CaptureError unless it fits the old one."""

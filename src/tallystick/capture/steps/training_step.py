@@ -13,12 +13,16 @@ from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, fro
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.steps.batches import batch_positions, shuffled_order
+from tallystick.capture.steps.belongings import Belonging, Belongings, Borrower
+from tallystick.capture.steps.hooks import after_accumulation, lend_hooks, refuse_new_hooks, refuse_own_backward
 from tallystick.capture.steps.loss import Loss, require_names, require_signature, with_metrics
 from tallystick.capture.steps.narrowing import SCALE, WIDENED, dequantized, quantized, stored_narrow
 from tallystick.capture.steps.update import Update
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
 from tallystick.capture.tracing.random import SEEDS, Sampler
+from tallystick.capture.watching.surroundings import Range
+from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 from tallystick.spec.limits import STEPS
 
@@ -26,13 +30,15 @@ from tallystick.spec.limits import STEPS
 class TrainingStep:
     """The step function of a training job, and its inputs in order.
 
-    STATE: ``model.*`` (parameters, then buffers), those of ``Update``, ``record.loss`` and ``record.<metric>``.
-    CONSTANT: ``model.*`` (frozen parameters), ``data.*``, ``order``, those of ``Update``. STEP: the step number.
+    STATE: ``model.*`` (parameters, then buffers), those of ``Update``, ``record.loss`` and ``record.<metric>``, then
+    frozen parameters, which are constants unless the step writes them. CONSTANT: scales of quantised parameters,
+    ``data.*``, ``order``, those of ``Update``. STEP: the step number. What other modules than the model hold is
+    ``loss.*`` among them.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        belongings: Belongings,
         loss: Loss,
         optimizer: Optimizer,
         data: Mapping[str, object],
@@ -44,18 +50,13 @@ class TrainingStep:
         storage: Storage | None = None,
         metrics: Sequence[str] = (),
     ) -> None:
-        self.model, self.loss = model, loss
+        self.own, self.model, self.loss = belongings, belongings.model, loss
         self.batch_size, self.steps, self.seed, self.accumulate = batch_size, steps, seed, accumulate
         self.storage = Storage() if storage is None else storage
-        parameters = dict(model.named_parameters())
-        trained = {name: p for name, p in parameters.items() if p.requires_grad}
-        self.trained = list(trained)
-        self.frozen = [name for name in parameters if name not in trained]
-        self.buffers = [name for name, _ in model.named_buffers()]
-        if not self.trained:
+        if not self.own.trained:
             raise CaptureError("the model has no parameter with requires_grad=True: there is nothing to train")
         self.data = batch_inputs(data)
-        require_signature(loss, model, self.data)
+        require_signature(loss, self.model, self.data)
         require_names(metrics)
         self.metrics = tuple(metrics)
         self.rows = next(iter(self.data.values())).shape[0]
@@ -65,46 +66,68 @@ class TrainingStep:
             raise CaptureError(f"the seed must be an integer of at most 64 bits, not negative; it is {seed}")
         if batch_size > self.rows:
             raise CaptureError(f"batch_size is {batch_size}, but the data has only {self.rows} rows")
-        wide = {name: trained_input(name, p) for name, p in trained.items()}
-        self.update = Update(optimizer, trained, steps, seed, accumulate, ema, self.storage)
-        self.inputs = [*self._state(model, wide), *self._constants(model)]
-        self._made: list[list[str]] = []  # names of the records, gradients and buffers that differentiating made
+        wide = {key: trained_input(own) for key, own in self.own.trained.items()}
+        slots = {key: own.slot for key, own in self.own.trained.items()}
+        tensors = {key: own.tensor for key, own in self.own.trained.items()}
+        self.update = Update(optimizer, tensors, slots, steps, seed, accumulate, ema, self.storage)
+        self.inputs = [*self._state(wide), *self._frozen_inputs(), *self._constants()]
+        self._made: list[list[str]] = []  # names of the records, gradients and slots that differentiating made
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))
 
-    def _state(self, model: nn.Module, wide: Mapping[str, Input]) -> Iterator[Input]:
+    def _state(self, wide: Mapping[str, Input]) -> Iterator[Input]:
         for made in wide.values():
             yield stored_narrow(made, self.storage.trained)
-        for name, buffer in model.named_buffers():
-            yield model_input(name, Role.STATE, buffer)
+        for own in self.own.buffers.values():
+            yield belonging_input(own, Role.STATE)
         yield from self.update.state(wide)
         for name in ("loss", *self.metrics):
             yield from_array(f"record.{name}", Role.STATE, np.zeros(self.steps, np.float32))
 
-    def _constants(self, model: nn.Module) -> Iterator[Input]:
-        parameters = dict(model.named_parameters())
-        for name in self.frozen:
-            made = model_input(name, Role.CONSTANT, parameters[name])
+    def _frozen_inputs(self) -> Iterator[Input]:
+        """Frozen parameters: state, in case that the step writes them; quantised ones are constants."""
+        for own in self.own.frozen.values():
+            made = belonging_input(own, Role.STATE)
             if self.storage.frozen != "int8":
                 yield stored_narrow(made, self.storage.frozen)
             elif made.dtype == torch.float32 and len(made.shape) > 1:
                 yield from quantized(made)
             else:
                 yield made
+
+    def _constants(self) -> Iterator[Input]:
         yield from self.data.values()
         order = shuffled_order(self.rows, self.seed)
         yield Input("order", Role.CONSTANT, torch.int64, order.shape, order)
         yield from self.update.constants()
 
-    def differentiate(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Records, gradients (of parameters that have one) and buffers; called once, under the tracer."""
+    @property
+    def steady(self) -> frozenset[str]:
+        """Names of the inputs that may turn out to be the same in every step."""
+        return frozenset(own.slot for own in (*self.own.buffers.values(), *self.own.frozen.values()))
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        return {"step": (0, self.steps - 1), "order": (0, self.rows - 1)}
+
+    def differentiate(self, tensors: Sequence[Tensor], watch: Watch) -> list[Tensor]:
+        """Records, gradients (of parameters that have one) and what was written; called under the tracer."""
         at = self._named(tensors)
-        recorder = SourceRecorder(_Differentiated.forward.__code__, TrainingStep.differentiate.__code__)
+        recorder = SourceRecorder(TrainingStep.differentiate.__code__, watch=watch)
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
-            records, gradients, buffers = self._differentiate(at, batch, recorder)
+            records, gradients, written = self._differentiate(at, batch, recorder, watch)
         used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-        self._made = [list(group) for group in (records, used, buffers)]
-        return [*records.values(), *used.values(), *(tensor.detach() for tensor in buffers.values())]
+        self._made = [list(group) for group in (records, used, written)]
+        return [*records.values(), *used.values(), *written.values()]
+
+    def look(self, tensors: Sequence[Tensor]) -> None:
+        """Run the user's loss alone, unwatched, to see which tensors it uses."""
+        at = self._named(tensors)
+        recorder = SourceRecorder(TrainingStep.look.__code__)
+        lent = {own.place: at[own.slot].to(own.tensor.dtype).clone() for own in self.own.all().values()}
+        with torch.enable_grad(), Sampler(at["step"], self.seed):
+            batch = self._batch(at, recorder)
+            torch.func.functional_call(Borrower(self.own), lent, (lambda: self.loss(self.model, **batch),))
 
     def finish(self, tensors: Sequence[Tensor], made: Sequence[Tensor]) -> list[Tensor]:
         """The new STATE tensors, of the inputs and of what ``differentiate`` returned; called once, under the tracer.
@@ -113,14 +136,13 @@ class TrainingStep:
         traced only once.
         """
         at, results = self._named(tensors), iter(made)
-        records, gradients, buffers = ({name: next(results) for name in names} for names in self._made)
+        records, gradients, written = ({name: next(results) for name in names} for names in self._made)
         recorder = SourceRecorder(TrainingStep.finish.__code__)
         with recorder, torch.no_grad():
-            after = self.update(at, gradients, recorder)
+            after = written | self.update(at, gradients, written, recorder)
             for name, value in records.items():
                 with recorder.section(f"record: {name}"):
                     after[f"record.{name}"] = torch.scatter(at[f"record.{name}"], 0, at["step"], value.reshape(1))
-        after.update({f"model.{name}": tensor for name, tensor in buffers.items()})
         return [after.get(made.name, at[made.name]) for made in self.inputs if made.role is Role.STATE]
 
     def _named(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -138,66 +160,106 @@ class TrainingStep:
         return batch
 
     def _differentiate(
-        self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder
+        self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder, watch: Watch
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], dict[str, Tensor]]:
-        """Run the user's code. Returns the records, the gradients (None where there is none), and the buffers after."""
+        """Run the user's code. Returns the records, the gradients (None where there is none), and slots it wrote."""
         with recorder.section(WIDENED):
-            leaves = {name: at[f"model.{name}"].to(torch.float32).detach().requires_grad_() for name in self.trained}
-            frozen = self._frozen(at)
-        buffers = {name: at[f"model.{name}"].clone() for name in self.buffers}
-        lent = {f"model.{name}": tensor for name, tensor in (leaves | frozen | buffers).items()}
-        module = _Differentiated(self.model, self.loss, self.metrics, 1.0 / self.accumulate)
-        records, gradients = torch.func.functional_call(module, lent, (batch, leaves, recorder))
-        # ``lent`` now has buffers that were assigned anew; those changed in place are the same tensors as before.
-        return records, gradients, {name: lent[f"model.{name}"] for name in self.buffers}
+            leaves = {key: self._leaf(at, own) for key, own in self.own.trained.items()}
+            others = {own.slot: self._seen(at, own) for own in self.own.frozen.values()}
+            others |= {own.slot: at[own.slot].clone() for own in self.own.buffers.values()}
+        by_slot = others | {self.own.trained[key].slot: leaf for key, leaf in leaves.items()}
+        place = {own.slot: own.place for own in self.own.all().values()}
+        lent = {place[slot]: watch.lend(slot, tensor) for slot, tensor in by_slot.items()}
+        run = _Differentiated(self, batch, leaves, recorder)
+        records, gradients = torch.func.functional_call(Borrower(self.own), lent, (run,))
+        # ``lent`` now has tensors that were assigned anew; those changed in place are the same tensors as before.
+        after = {slot: lent[place[slot]].detach() for slot in by_slot}
+        watch.leave(after)
+        return records, gradients, self._written(after, watch)
 
-    def _frozen(self, at: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The frozen parameters as the model sees them."""
-        own = dict(self.model.named_parameters())
-        seen: dict[str, Tensor] = {}
-        for name in self.frozen:
-            stored, scale = at[f"model.{name}"], at.get(f"model.{name}{SCALE}")
-            seen[name] = stored.to(own[name].dtype) if scale is None else dequantized(stored, scale)
-        return seen
+    def _leaf(self, at: dict[str, Tensor], own: Belonging) -> Tensor:
+        """What the model is lent for a trained parameter."""
+        leaf = at[own.slot].to(torch.float32).clone().detach().requires_grad_()
+        lend_hooks(own.tensor, leaf)
+        return leaf
+
+    def _seen(self, at: dict[str, Tensor], own: Belonging) -> Tensor:
+        """A frozen parameter as the model sees it."""
+        stored, scale = at[own.slot], at.get(own.slot + SCALE)
+        return stored.to(own.tensor.dtype).clone() if scale is None else dequantized(stored, scale)
+
+    def _written(self, after: dict[str, Tensor], watch: Watch) -> dict[str, Tensor]:
+        """The slots that the step wrote, all buffers among them. Raises: CaptureError if they cannot be kept."""
+        buffers = {own.slot for own in self.own.buffers.values()}
+        written = {slot: t for slot, t in after.items() if slot in buffers or watch.changed(slot, t)}
+        own_by_slot = {own.slot: own for own in self.own.all().values()}
+        for slot, tensor in written.items():
+            own = own_by_slot[slot]
+            if tensor.shape != own.tensor.shape or tensor.dtype != own.tensor.dtype:
+                raise CaptureError(
+                    f"the step makes {slot} a {tensor.dtype} of shape {tuple(tensor.shape)}; it was a "
+                    f"{own.tensor.dtype} "
+                    f"of shape {tuple(own.tensor.shape)}, and a state keeps its type"
+                )
+            if own.key in self.own.frozen and self.storage.frozen is not None:
+                raise CaptureError(
+                    f"the step writes {slot}, which storage=Storage(frozen={self.storage.frozen!r}) keeps as a "
+                    "constant: "
+                    "make it a buffer, or leave frozen out"
+                )
+            if own.key in self.own.trained and self.storage.master:
+                raise CaptureError(
+                    f"the step writes {slot}, which storage=Storage(master=True) makes anew from its float32 copy "
+                    "after "
+                    "every step: leave master out"
+                )
+        return written
 
 
-class _Differentiated(nn.Module):
-    """The user's loss and its gradients as a module around the user's model, so that it can be lent tensors.
+class _Differentiated:
+    """The user's loss and its gradients, to be run while the model is lent tensors.
 
     The gradients are taken inside: a checkpoint runs a part of the model again while they are. They are those of the
-    loss times ``share``.
+    loss divided by the number of batches of an update.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, metrics: Sequence[str], share: float) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-        self.metrics = metrics
-        self.share = share
+    def __init__(
+        self, step: TrainingStep, batch: dict[str, Tensor], leaves: dict[str, Tensor], recorder: SourceRecorder
+    ) -> None:
+        self.step, self.batch, self.leaves, self.recorder = step, batch, leaves, recorder
 
-    def forward(
-        self, batch: dict[str, Tensor], leaves: dict[str, Tensor], recorder: SourceRecorder
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
-        value, recorded = with_metrics(self.loss(self.model, **batch), self.metrics)
-        with recorder.section("backward of the loss"):
-            share = torch.full_like(value, self.share)
-        gradients = torch.autograd.grad(value, list(leaves.values()), share, allow_unused=True)
-        return {"loss": value.detach(), **recorded}, dict(zip(leaves, gradients, strict=True))
+    def __call__(self) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
+        step, leaves = self.step, self.leaves
+        owns = {key: own.tensor for key, own in step.own.trained.items()}
+        value, recorded = with_metrics(step.loss(step.model, **self.batch), step.metrics)
+        refuse_new_hooks(owns, leaves)
+        refuse_own_backward(leaves)
+        with self.recorder.section("backward of the loss"):
+            share = torch.full_like(value, 1.0 / step.accumulate)
+        found = torch.autograd.grad(value, list(leaves.values()), share, allow_unused=True)
+        gradients: dict[str, Tensor | None] = dict(zip(leaves, found, strict=True))
+        gradients = after_accumulation(owns, leaves, gradients, step.accumulate)
+        return {"loss": value.detach(), **recorded}, gradients
 
 
-def model_input(name: str, role: Role, tensor: Tensor) -> Input:
-    """The input of a parameter or buffer, checked to be usable as a start."""
+def belonging_input(own: Belonging, role: Role) -> Input:
+    """The input of a parameter or buffer of the job, checked to be usable as a start."""
+    return checked_input(own.slot, role, own.tensor)
+
+
+def checked_input(slot: str, role: Role, tensor: Tensor) -> Input:
+    """The input of a parameter or buffer. Raises: CaptureError for one without a shape, or a parameter that is NaN."""
     if is_lazy(tensor):
-        raise CaptureError(f"model.{name} has no shape yet: run the model once on a batch before capturing it")
-    made = from_tensor(f"model.{name}", role, tensor)
+        raise CaptureError(f"{slot} has no shape yet: run the model once on a batch before capturing it")
+    made = from_tensor(slot, role, tensor)
     if isinstance(tensor, nn.Parameter):
         require_finite(made)
     return made
 
 
-def trained_input(name: str, tensor: Tensor) -> Input:
+def trained_input(own: Belonging) -> Input:
     """The input of a trained parameter, which must be float32."""
-    made = model_input(name, Role.STATE, tensor)
+    made = belonging_input(own, Role.STATE)
     if made.dtype != torch.float32:
         raise CaptureError(
             f"{made.name} is {made.dtype}: training is in float32. Convert the model with .float(); to store its "

@@ -48,6 +48,7 @@ class Update:
         self,
         optimizer: Optimizer,
         parameters: Mapping[str, Tensor],
+        slots: Mapping[str, str],
         steps: int,
         seed: int,
         accumulate: int,
@@ -56,6 +57,7 @@ class Update:
     ) -> None:
         self.optimizer, self.seed, self.accumulate, self.ema, self.storage = optimizer, seed, accumulate, ema, storage
         self.names = list(parameters)
+        self.slots = slots  # of the parameters
         self.updates = steps // accumulate
         self.own = {name: optimizer.of(name, p) for name, p in parameters.items()}
         self.starts = {name: self.own[name].start(tuple(p.shape)) for name, p in parameters.items()}
@@ -114,13 +116,19 @@ class Update:
 
     # THE STEP
     def __call__(
-        self, at: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], recorder: SourceRecorder
+        self,
+        at: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor | None],
+        written: Mapping[str, Tensor],
+        recorder: SourceRecorder,
     ) -> dict[str, Tensor]:
-        """The new values of ``model.*`` (trained) and of its own slots, by name.
+        """The new values of trained parameters and of its own slots, by name.
 
-        ``at`` are the slots before the step. A parameter the loss does not depend on stays as it is.
+        ``at`` are the slots before the step, ``written`` those that the step itself wrote, in float32. A parameter the
+        loss does not depend on stays as it is, or as it was written.
         """
-        after: dict[str, Tensor] = {}
+        after = self._rewritten(written, at["step"])
+        at = {**at, **after}
         used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
         moment = Moment(at["step"], at["step"], None)
         if self.accumulate > 1:
@@ -134,7 +142,7 @@ class Update:
             factors = self._factors_at(at, moment.update)
         for name in self.names:
             with recorder.section(f"optimizer: {self.own[name].name}"):
-                p = self._parameter(at, name)
+                p = written.get(self.slots[name], self._parameter(at, name))
                 if name in used:
                     p = self._updated(at, after, name, p, used[name], factors, moment)
             if self.ema is not None:
@@ -158,9 +166,14 @@ class Update:
         """This update's element of every table, by the table's name."""
         return {name: at[f"schedule.{name}"].index_select(0, update).reshape(()) for name in self.tables}
 
+    def _rewritten(self, written: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
+        """The trained parameters that the step wrote, as they are stored."""
+        mine = {slot: written[slot] for slot in self.slots.values() if slot in written}
+        return {slot: self._stored(tensor, self.storage.trained, step) for slot, tensor in mine.items()}
+
     def _parameter(self, at: Mapping[str, Tensor], name: str) -> Tensor:
         """The parameter that is updated, in float32."""
-        return at[f"{MASTER}.{name}"] if self.storage.master else at[f"model.{name}"].to(torch.float32)
+        return at[f"{MASTER}.{name}"] if self.storage.master else at[self.slots[name]].to(torch.float32)
 
     def _updated(
         self,
@@ -184,10 +197,10 @@ class Update:
             )
         if storage.master:
             new = after[f"{MASTER}.{name}"] = moment.choose(new, p)
-            after[f"model.{name}"] = new if storage.trained is None else new.to(NARROW[storage.trained])
+            after[self.slots[name]] = new if storage.trained is None else new.to(NARROW[storage.trained])
             return new
-        stored = moment.choose(self._stored(new, storage.trained, moment.step), at[f"model.{name}"])
-        after[f"model.{name}"] = stored
+        stored = moment.choose(self._stored(new, storage.trained, moment.step), at[self.slots[name]])
+        after[self.slots[name]] = stored
         return stored.to(torch.float32)
 
     def _stored(self, x: Tensor, kind: str | None, step: Tensor) -> Tensor:

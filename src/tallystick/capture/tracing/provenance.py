@@ -13,16 +13,21 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from tallystick.capture.tracing.dependence import explain
 from tallystick.errors import CaptureError
+
+if TYPE_CHECKING:
+    from tallystick.capture.watching.watch import Watch
 
 SOURCE = "source"  # the key of a node's ``meta`` under which its line stands
 BACKWARD = "backward of "
@@ -38,11 +43,13 @@ class SourceRecorder(TorchDispatchMode):
     """Writes ``meta["source"]`` onto every node traced while it is active.
 
     ``outermost`` is the code of our functions that call the user's: frames outside of them are not looked at.
+    ``watch``, if there is one, is shown every operator.
     """
 
-    def __init__(self, *outermost: CodeType) -> None:
+    def __init__(self, *outermost: CodeType, watch: Watch | None = None) -> None:
         super().__init__()
         self._outermost = outermost
+        self._watch = watch
         self._section: str | None = None
         self._line_of_sequence: dict[int, str] = {}
 
@@ -56,23 +63,29 @@ class SourceRecorder(TorchDispatchMode):
             self._section = before
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        source = self._source()
         proxy_mode = get_proxy_mode()
-        if proxy_mode is None:
-            return func(*args, **(kwargs or {}))
+        if proxy_mode is None:  # the second run, which is not recorded
+            return self._run(func, args, kwargs or {}, self._source)
+        source = self._source()
         graph = proxy_mode.tracer.graph
         last = next(iter(reversed(graph.nodes)), None)
-        try:
-            result = func(*args, **(kwargs or {}))
-        except RuntimeError as error:
-            if _DATA_DEPENDENT.isdisjoint(func.tags):
-                raise
-            raise CaptureError(f"{source}{reached_from(sys._getframe(1))}\n  {explain(func)}") from error
+        # Where a package stands between, errors say which line of the user's led to it.
+        result = self._run(func, args, kwargs or {}, lambda: f"{source}{reached_from(sys._getframe(1))}")
         for node in reversed(graph.nodes):
             if node is last:
                 break
             node.meta[SOURCE] = source
         return result
+
+    def _run(self, func: OpOverload, args: tuple, kwargs: dict[str, Any], line: Callable[[], str]) -> Any:
+        if self._watch is not None:
+            return self._watch.run(func, args, kwargs, line, ours=self._section is not None)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as error:
+            if _DATA_DEPENDENT.isdisjoint(func.tags):
+                raise
+            raise CaptureError(f"{line()}\n  {explain(func)}") from error
 
     def _source(self) -> str:
         if self._section is not None:

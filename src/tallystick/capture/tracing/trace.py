@@ -51,12 +51,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tallystick.capture.collector import collector_paused
 from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
+from tallystick.capture.reach.world import World
 from tallystick.capture.stages import begin
 from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
+from tallystick.capture.tracing.interception import Interceptor
+from tallystick.capture.tracing.library import library_for_tracing
+from tallystick.capture.tracing.noting import check_input, check_names, noted
 from tallystick.capture.tracing.provenance import SOURCE
+from tallystick.capture.tracing.repetition import require_equal, require_no_counters, require_no_draws
 from tallystick.capture.tracing.strides import require_dense
+from tallystick.capture.watching.ledger import Ref, on_values
+from tallystick.capture.watching.settling import settle
+from tallystick.capture.watching.surroundings import Surroundings
+from tallystick.capture.watching.watch import Watch, taken_before
 from tallystick.errors import CaptureError
 
 
@@ -69,52 +78,117 @@ class Trace:
 
 
 WORD = 1 << 31
-StepFunction = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+HELD = ("model.", "loss.")  # names of what modules hold begin with these
+StepFunction = Callable[[Sequence[torch.Tensor], Watch], list[torch.Tensor]]
 Rest = Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
 def trace(
     step: StepFunction,
-    inputs: Sequence[Input],
-    own: Mapping[str, torch.Tensor] | None = None,
+    around: Surroundings,
+    world: World,
     keep: Collection[str] = (),
     rest: Rest | None = None,
 ) -> Trace:
     """Trace a step function that takes one tensor per input and returns one per STATE input.
 
-    ``own`` are tensors that some inputs stand for, by name: code that closes over one of them directly is refused.
+    ``around`` says what the inputs are. ``world`` is what the step reaches beside them: it is as before afterwards.
     ``keep`` are names of STATE inputs that stay state even if the step leaves them alone.
     ``rest``, if given, makes those results: of the inputs, and of what ``step`` then returns instead. It needs neither
     autograd nor in-place operators, and says itself where its operators come from.
 
-    The first pass records what autograd and in-place operators do, in order, with the user's lines. The second runs
-    that record again through functionalisation and the decompositions; a node made there inherits the line of the
-    node it came from. The rest of the step is run in the second pass alone.
+    The first pass records what autograd and in-place operators do, in order, with the user's lines; then the step runs
+    once more, to see that it does the same again. The second pass runs the record again through functionalisation and
+    the decompositions; a node made there inherits the line of the node it came from. The rest of the step is run in the
+    second pass alone, and so is what becomes of the checks.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    watch = Watch(replace(around, written_out=UNDER_AUTOGRAD, naming=around.naming or world.name_of))
     with (
         collector_paused(),
-        mode,
+        FakeTensorMode(allow_non_fake_inputs=True),
         sdpa_kernel(SDPBackend.MATH),
         without_onednn(),
         quiet(),
         empty_conversions_left_out(),
+        library_for_tracing(),
     ):
         begin("trace")
-        examples = [torch.empty(i.shape, dtype=i.dtype, device="cpu") for i in inputs]
-        with AttentionWriter():
-            recorded = make_fx(lambda *tensors: step(tensors), UNDER_AUTOGRAD)(*examples)
+        recorded = _record(step, watch, world)
+        with on_values():
+            checks = settle(watch)
+        inputs = [*around.inputs[:-1], *(check_input(name) for name in check_names(checks)), around.inputs[-1]]
 
         def again(*tensors: torch.Tensor) -> list[torch.Tensor]:
-            results = _SourceKeeper(recorded).run(*tensors)
-            return results if rest is None else rest(tensors, results)
+            given = [*tensors[: len(around.inputs) - 1], tensors[-1]]
+            results = _SourceKeeper(recorded).run(*given)
+            made, bad = results[: len(results) - len(watch.checks)], results[len(results) - len(watch.checks) :]
+            after = made if rest is None else rest(given, made)
+            kept = [truth for check, truth in zip(watch.checks, bad, strict=True) if check in checks]
+            return [*after, *noted(kept, tensors[len(around.inputs) - 1 : -1], tensors[-1])]
 
         begin("write out")
         functional = torch.func.functionalize(again, remove="mutations")
-        traced = clean(make_fx(functional, CORE)(*examples))
+        traced = clean(make_fx(functional, CORE)(*_examples(inputs)))
     require_words(traced.graph)
-    graph, inputs = _lift_constants(traced, list(inputs), own or {})
-    return Trace(graph, _settle(graph, inputs, keep))
+    graph, inputs = _lift_constants(traced, inputs, around.own)
+    settled = _settle(graph, inputs, keep)
+    _require_steady(settled, watch)
+    return Trace(graph, settled)
+
+
+def _examples(inputs: Sequence[Input]) -> list[torch.Tensor]:
+    return [torch.empty(made.shape, dtype=made.dtype, device="cpu") for made in inputs]
+
+
+def _record(step: StepFunction, watch: Watch, world: World) -> fx.GraphModule:
+    """Run the step once, recorded, and once more, compared; the world is as before afterwards."""
+    numbers: list[Ref] = []
+
+    def watched(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        with Interceptor(watch), AttentionWriter():
+            watch.begin(tensors)
+            results = step(tensors, watch)
+        numbers[:] = watch.numbers(results)
+        return [*results, *(check.bad for check in watch.checks)]
+
+    before = world.generators()
+    try:
+        recorded = make_fx(watched, UNDER_AUTOGRAD)(*_examples(watch.around.inputs))
+        _require_repeatable(watched, numbers, watch, world, before)
+    finally:
+        world.restore()
+    return recorded
+
+
+def _require_repeatable(
+    watched: Callable[..., Any], numbers: list[Ref], watch: Watch, world: World, before: Mapping[str, Any]
+) -> None:
+    """Run the step a second time, as training would, with other numbers from every generator outside of the program."""
+    first, changes = world.generators(), world.changes()
+    between = World(world.roots) if changes else world
+    world.disturb()
+    expected = list(numbers)
+    watch.repeat()
+    try:
+        watched(*_examples(watch.around.inputs))
+    except CaptureError as error:
+        raise CaptureError(f"the step runs once, but not a second time after that:\n  {error}") from error
+    second, again = world.generators(), between.changes()
+    require_no_draws(before, first, second)
+    require_no_counters(again)
+    require_equal(expected, numbers, watch, changes)
+
+
+def _require_steady(inputs: Sequence[Input], watch: Watch) -> None:
+    """Raises: CaptureError if Python was told the value of something that the step changes after all."""
+    state = {made.name for made in inputs if made.role is Role.STATE}
+    for name, line in watch.asked.items():
+        if name in state:
+            raise CaptureError(
+                f"{line}\n  asks for the value of {name}, which the step changes: Python would choose anew in every "
+                "step, "
+                "and a program cannot. Choose with torch.where, or bring it into its final state before the job"
+            )
 
 
 @contextmanager
@@ -194,10 +268,7 @@ def _lift_constants(
             for name, mine in own.items():
                 if tensor.numel() and tensor.data_ptr() == mine.data_ptr():
                     line = next(iter(node.users)).meta.get(SOURCE)
-                    raise CaptureError(
-                        f"{line}\n  uses a tensor of the model ({name}) that was taken from it before the step; "
-                        "take it from the model that the loss is given, inside the loss"
-                    )
+                    raise CaptureError(f"{line}\n  {taken_before(name)}")
             lifted.append(from_tensor(f"tensor.{len(lifted)}", Role.CONSTANT, tensor))
             with graph.inserting_before(placeholders[-1]):
                 made[node.target] = graph.placeholder(f"tensor_{len(lifted) - 1}")
@@ -227,7 +298,7 @@ def _settle(graph: fx.Graph, inputs: list[Input], keep: Collection[str]) -> list
         settled.append((made, node))
     output.args = (kept,)
     for made, node in settled:
-        if not node.users and not made.name.startswith("model.") and made.role is Role.CONSTANT:
+        if not node.users and not made.name.startswith(HELD) and made.role is Role.CONSTANT:
             graph.erase_node(node)
     settled = [(made, node) for made, node in settled if not node._erased]
     # State slots first, then constants, then the step, each in their order.
