@@ -1,9 +1,9 @@
 """Which operators are written out in terms of others, and how, before lowering.
 
 Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
-mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only. ``CORE`` applies afterwards,
-to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers
-well, and with ours (``normal_forms.py``, ``routing.py``).
+mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only; and it refuses operands that
+eager PyTorch refuses. ``CORE`` applies afterwards, to the functional record: PyTorch's own core ATen decompositions,
+without those that would lose a form that lowers well, and with ours (``normal_forms.py``, ``routing.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch._ops import OpOverload
 from tallystick.capture.decompositions.activations import ACTIVATIONS
 from tallystick.capture.decompositions.distances import DISTANCES
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
+from tallystick.capture.decompositions.operands import OPERANDS
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
 from tallystick.capture.decompositions.resampling_by_matrices import RESAMPLING
@@ -70,6 +71,7 @@ _KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten.native_batch_norm.default: batch_norm,
     aten._grouped_mm.default: grouped_mm,
+    **OPERANDS,
 }
 
 _OURS = (
