@@ -16,7 +16,7 @@ from pathlib import Path
 from differential.alone import alone
 from differential.nodes import Tree
 from differential.program import draw, written
-from differential.shrinking import shrunk
+from differential.shrinking import shrunk, shrunk_lines
 from differential.tally import Tally
 from differential.trial import Ending
 from differential.workers import Workers
@@ -31,9 +31,14 @@ def trees(seeds: range, words: str | None) -> Iterator[Tree]:
             yield from alone(seed, words)
 
 
-def smallest(tree: Tree, ending: Ending, workers: Workers, seconds: float) -> Tree:
-    """The smallest tree with the same kinds of faults."""
-    return shrunk(tree, lambda candidate: workers.attempt(candidate).faults == ending.faults, seconds)
+def smallest(tree: Tree, ending: Ending, workers: Workers, seconds: float) -> str:
+    """The smallest job that was found with the same kinds of faults, written out."""
+
+    def fails(text: str) -> bool:
+        return workers.attempt(text).faults == ending.faults
+
+    small = shrunk(tree, lambda candidate: fails(written(candidate)), seconds)
+    return shrunk_lines(written(small), fails, seconds)
 
 
 def main() -> None:
@@ -56,11 +61,13 @@ def main() -> None:
             if ending.faults:
                 told = "\n  ".join([*ending.faults, *ending.details])
                 print(f"seed {tree.seed}: {tree}\n  {told}", file=say, flush=True)
-                small = tree if arguments.no_shrink else smallest(tree, ending, workers, arguments.seconds)
-                print(f"  shrunk to {small}\n", written(small), sep="\n", file=say, flush=True)
+                small = written(tree)
+                if not arguments.no_shrink:
+                    small = smallest(tree, ending, workers, arguments.seconds)
+                print("", small, sep="\n", file=say, flush=True)
                 if arguments.keep:
                     arguments.keep.mkdir(parents=True, exist_ok=True)
-                    (arguments.keep / f"job_{tree.seed}_{tally.jobs}.py").write_text(written(small))
+                    (arguments.keep / f"job_{tree.seed}_{tally.jobs}.py").write_text(small)
             if tally.jobs % 20 == 0:
                 seconds = time.monotonic() - began
                 print(f"{tally.jobs} jobs, {len(tally.faults)} went wrong, {seconds:.0f} s", file=say, flush=True)

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from differential.comparison import distance, largest
 from differential.eager import Finished, numbers
 from differential.program import Program
-from differential.snapshot import changes, fakes, snapshot
+from differential.snapshot import ONE_WAY, changes, fakes, snapshot
 from tallystick.capture.tracing.random import Sampler
 
 MOST = 4  # lines about one job
@@ -30,7 +30,8 @@ def left_behind(
     lines = lines[:MOST]
     if run is not None:
         lines += model_of(run, made, eager, data)
-    lines += plain_use(program, made, data, job)
+    if ONE_WAY not in after.values():
+        lines += plain_use(program, made, data, job)
     return lines
 
 

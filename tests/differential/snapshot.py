@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 PLAIN = (int, float, str, bytes, bool, complex, type(None), torch.dtype, torch.device, torch.Size)
 DEPTH = 12
+ONE_WAY = "an iterator"  # whoever asks it for one value has moved it, and nothing moves it back
 
 
 def snapshot(*objects: Any) -> dict[str, Any]:
@@ -73,10 +74,10 @@ def walk(value: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple[st
         yield path, repr(value.bit_generator.state)
     elif isinstance(value, torch.Generator):
         yield path, value.get_state().numpy().tobytes()
-    elif isinstance(value, itertools.count | itertools.cycle):
+    elif isinstance(value, itertools.count):
         yield path, repr(value)
-    elif isinstance(value, types.GeneratorType):
-        yield path, value.gi_frame and (value.gi_frame.f_lasti, repr(value.gi_frame.f_locals.get("i")))
+    elif isinstance(value, itertools.cycle | types.GeneratorType):
+        yield path, ONE_WAY
     elif isinstance(value, list | tuple | collections.deque):
         yield f"{path} length", len(value)
         for number, item in enumerate(value):

@@ -15,13 +15,16 @@ from differential.comparison import compare
 from differential.eager import Finished
 from differential.nodes import Node, Tree
 from differential.program import loaded, written
+from differential.shrinking import shrunk_lines
 from differential.snapshot import changes, fakes, snapshot
 from differential.tally import kind_of
 from differential.trial import (
     BEYOND,
     BOTH,
+    CRASHED,
     EQUAL,
     FALSE_REPORT,
+    INVALID,
     NAN,
     REFUSED,
     REPORTED,
@@ -33,6 +36,7 @@ from differential.trial import (
     attempt,
     judged,
 )
+from differential.workers import Workers
 from tallystick.capture.optimizers.adam import SGD
 from tallystick.capture.steps import training_step
 from tallystick.capture.steps.loss import with_metrics
@@ -170,3 +174,20 @@ def test_snapshots_see_every_change() -> None:
     assert change(lambda: setattr(module.layer, "bias", None))
     module.seen.append(torch.empty(2, device="meta"))
     assert fakes(snapshot(module)) == ["0.seen[0]"]
+
+
+def test_lines_that_do_not_matter_are_left_out() -> None:
+    text = written(
+        Tree(3, PLAIN.data, (*PLAIN.model, Node("counter in a buffer", 1), Node("nn GELU()", 0)), PLAIN.loss)
+    )
+    small = shrunk_lines(text, lambda fewer: "+= 1" in fewer or ".add_(1)" in fewer or "+ 1" in fewer)
+    body = small.split("def forward(self, x):\n")[1].split("        return x\n")[0]
+    assert len(body.splitlines()) == 1 and "b" in body
+
+
+def test_a_worker_that_dies_is_an_ending() -> None:
+    with Workers(1) as workers:
+        deadly = written(PLAIN).replace("x = self.m", "__import__('os')._exit(7) or self.m", 1)
+        assert workers.attempt(deadly).kinds == [CRASHED]
+        assert workers.attempt("def make(:").kinds == [INVALID]
+        assert workers.attempt(written(PLAIN)).kinds == [EQUAL]

@@ -144,7 +144,8 @@ def judged(program: Program, ours: Ours, eager: Finished | None, raised: Excepti
         return Ending([SILENT], ["the loss is NaN in eager PyTorch, and ours ran to the end"])
     others = [run_eagerly(program.make(), program.data(), program.job(), noise) for noise in NOISES]
     mine = finished(ours.run)
-    names = [name for name in eager.state if name in mine.state or not name.startswith("loss.")]
+    # What the model holds only later is no state of the job; what the loss holds is, if ours says so.
+    names = [name for name in eager.start if name in mine.state or not name.startswith("loss.")]
     compared = compare(mine, eager, others, names, grain_of(job))
     kinds = [SILENT] if compared.differences else [EQUAL]
     return Ending(kinds, compared.differences[:MOST], compared.steps, compared.worst)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,22 +15,28 @@ import torch
 
 from differential.nodes import Tree
 from differential.program import loaded, written
-from differential.trial import CRASHED, ENDLESS, Ending, attempt
+from differential.trial import CRASHED, ENDLESS, INVALID, Ending, attempt
 
 SECONDS = 300  # for one job
 
 
-def run(tree: Tree, folder: Path) -> Ending:
-    """Write a tree out, and run it in this process."""
-    return attempt(loaded(written(tree), folder, f"job_{tree.seed}"))
+def run(text: str, folder: Path, name: str) -> Ending:
+    """Run a job that was written out, in this process."""
+    try:
+        program = loaded(text, folder, name)
+    except SyntaxError as error:  # a line too many was taken out
+        return Ending([INVALID], [str(error)])
+    return attempt(program)
 
 
 def serve(connection: Any) -> None:
-    """What a worker does: take a tree, answer with how it ended, until it is given None."""
+    """What a worker does: take the text of a job, answer with how it ended, until it is given None."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        while (tree := connection.recv()) is not None:
-            connection.send(run(tree, Path(folder)))
+        for number in itertools.count():
+            if (text := connection.recv()) is None:
+                return
+            connection.send(run(text, Path(folder), f"job_{number}"))
 
 
 class Worker:
@@ -39,7 +46,7 @@ class Worker:
         self._process: Any = None
         self._connection: Any = None
 
-    def attempt(self, tree: Tree) -> Ending:
+    def attempt(self, text: str) -> Ending:
         if self._process is None or not self._process.is_alive():
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -47,7 +54,7 @@ class Worker:
             self._process.start()
             theirs.close()
         try:
-            self._connection.send(tree)
+            self._connection.send(text)
             if self._connection.poll(SECONDS):
                 return self._connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -78,11 +85,11 @@ class Workers:
         for worker in self._all:
             worker.close()
 
-    def attempt(self, tree: Tree) -> Ending:
-        """Run a tree in the next worker that is free."""
+    def attempt(self, text: str) -> Ending:
+        """Run a job in the next worker that is free."""
         worker = self._free.get()
         try:
-            return worker.attempt(tree)
+            return worker.attempt(text)
         finally:
             self._free.put(worker)
 
@@ -91,7 +98,7 @@ class Workers:
         with ThreadPoolExecutor(len(self._all)) as pool:
             begun: list[tuple[Tree, Future[Ending]]] = []
             for tree in trees:
-                begun.append((tree, pool.submit(self.attempt, tree)))
+                begun.append((tree, pool.submit(self.attempt, written(tree))))
                 if len(begun) > 2 * len(self._all):
                     first, future = begun.pop(0)
                     yield first, future.result()
