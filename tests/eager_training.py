@@ -19,6 +19,7 @@ from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.muon import Muon
 from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.steps.batches import shuffled_order
+from tallystick.capture.steps.epochs import epoch_order
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.trace import Trace
 
@@ -50,6 +51,7 @@ class EagerRun:
         ema: float | EMA | None = None,
         storage: Storage | None = None,
         metrics: Sequence[str] = (),
+        shuffle: str | None = "once",
     ) -> None:
         self.model = self.taken(model)
         self.loss = loss
@@ -73,9 +75,9 @@ class EagerRun:
         self.records = {name: np.zeros(steps, np.float32) for name in ("loss", *metrics)}
         tensors = {name: torch.as_tensor(array) for name, array in data.items()}
         rows = len(next(iter(data.values())))
-        order = torch.from_numpy(shuffled_order(rows, seed)).long()
+        orders = Orders(rows, seed, shuffle)
         for step in range(steps):
-            chosen = order[(step * batch_size + torch.arange(batch_size)) % rows]
+            chosen = torch.from_numpy(orders.rows(step * batch_size + np.arange(batch_size)))
             found = self.differentiate(step, accumulate, {name: tensor[chosen] for name, tensor in tensors.items()})
             for name, number in found.items():
                 self.records[name][step] = number.item()
@@ -134,6 +136,21 @@ class EagerRun:
                 for tensor in slots.values():
                     if tensor is not None and tensor.dim():
                         tensor.copy_(as_stored(tensor, self.storage.moments))
+
+
+class Orders:
+    """Which rows a job sees one after the other, over all epochs."""
+
+    def __init__(self, rows: int, seed: int, shuffle: str | None) -> None:
+        self.count, self.seed, self.shuffle = rows, seed, shuffle
+        self.once = shuffled_order(rows, seed).astype(np.int64)
+
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """The rows that come at these numbers, counted from the first one ever seen."""
+        epoch, place = numbers // self.count, numbers % self.count
+        if self.shuffle == "epoch":
+            return epoch_order(epoch, place, self.count, self.seed)
+        return self.once[place] if self.shuffle == "once" else place
 
 
 def as_stored(x: Tensor, kind: str | None) -> Tensor:

@@ -16,7 +16,10 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md"
 
 SURFACE = {
     "tally": ["--help", "--version", "-h"],
-    "tally run": ["--help", "--json", "--keep-states", "--out", "--restart", "--threads", "-h", "-j", "-o", "JOB"],
+    "tally run": [
+        *("--continue-from", "--help", "--json", "--keep-states", "--on-nan", "--out", "--restart", "--resume-stored"),
+        *("--threads", "-h", "-j", "-o", "JOB"),
+    ],
     "tally verify": ["--full", "--help", "--json", "--sample", "--threads", "-h", "-j", "RECEIPT"],
     "tally inspect": ["--bodies", "--help", "--json", "-h", "WHAT"],
     "tally profile": ["--help", "--json", "--sort", "--steps", "--threads", "--top", "-h", "-j", "WHAT"],

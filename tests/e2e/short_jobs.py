@@ -22,6 +22,17 @@ def long() -> ts.TrainingJob:
     return dataclasses.replace(digits.job(), name="long", steps=4000, segment_steps=5, batch_size=16)
 
 
+def longer() -> ts.TrainingJob:
+    """The short job and many steps more; its schedule is over by then."""
+    return dataclasses.replace(digits.job(), name="longer", steps=324, segment_steps=5, batch_size=16)
+
+
+def unseeded() -> ts.TrainingJob:
+    """A model that is another one every time."""
+    torch.seed()
+    return linear(name="unseeded", model=nn.Linear(4, 1))
+
+
 def linear(**changes: object) -> ts.TrainingJob:
     """A small job with something changed."""
     torch.manual_seed(0)

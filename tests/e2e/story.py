@@ -30,7 +30,7 @@ class User:
     @property
     def environment(self) -> dict[str, str]:
         own = {
-            "PYTHONPATH": str(ROOT / "examples"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), str(ROOT / "src")]),
             "TALLYSTICK_HOME": str(self.home / "config"),
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "COLUMNS": "100",

@@ -1,4 +1,4 @@
-"""What capture makes of every ATen operator: lowered, written out in terms of others, or refused.
+"""What capture makes of every ATen operator: lowered, written out in terms of others, drawn, or refused.
 
 The list has PyTorch's core operators, those that capture lowers or writes out, and those that the samples reach. How
 many kernels an operator takes, and what it is written out in, is found by capturing it alone, on the arguments of the
@@ -23,6 +23,7 @@ from operators.samples import Sample
 from operators.trial import first_line
 from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.registry import lowerings
+from tallystick.capture.tracing.draws import DRAWS
 from tallystick.errors import CaptureError
 
 NAMESPACES = ("aten", "prims")
@@ -69,7 +70,7 @@ def known_overloads() -> list[OpOverload]:
         packet = getattr(torch.ops.aten, name)
         core += [getattr(packet, overload) for overload in packet.overloads()]
     core = [operator for operator in core if torch.Tag.core in operator.tags]
-    return [*core, *lowerings(), *CORE, *UNDER_AUTOGRAD]
+    return [*core, *lowerings(), *CORE, *UNDER_AUTOGRAD, *DRAWS]
 
 
 def is_listed(operator: OpOverload) -> bool:
@@ -81,6 +82,8 @@ def is_listed(operator: OpOverload) -> bool:
 
 def describe(operator: OpOverload, arguments: Arguments | None) -> dict[str, Any]:
     """What the table says of an operator."""
+    if operator in DRAWS:
+        return {"is": "drawn", "sampled": arguments is not None}
     rule = "lowered" if operator in lowerings() else ""
     rule = "decomposed" if operator in CORE or operator in UNDER_AUTOGRAD else rule
     if arguments is None:

@@ -10,6 +10,7 @@ from operators.results import Results, Tally, load
 from operators.verdicts import ABSOLUTE, NO_WORSE, RELATIVE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "operators.md"
+RULES = ("lowered", "decomposed", "drawn", "refused")
 TEXT = 160  # characters of a message that are shown
 
 HEAD = """# Operators
@@ -76,16 +77,16 @@ def share(direction: Any) -> str:
 
 def aten(overloads: dict[str, dict[str, Any]]) -> list[str]:
     """What becomes of each operator that a trace can hold."""
-    counts = {rule: sum(o["is"] == rule for o in overloads.values()) for rule in ("lowered", "decomposed", "refused")}
+    counts = {rule: sum(o["is"] == rule for o in overloads.values()) for rule in RULES}
     lines = [
         "## Operators of ATen",
         "",
         "What PyTorch records. *Lowered* operators become kernels themselves, and many of those are fused with others; "
-        "*decomposed* ones are written out in terms of others first; *refused* ones are an error that names the line. "
+        "*decomposed* ones are written out in terms of others first; *drawn* ones take numbers of the program's own "
+        "generator, in a training step or a program; *refused* ones are an error that names the line. "
         "Kernels are those of the operator alone, on the first sample that reaches it; none means that it only "
         "re-indexes, or is part of other kernels. The list has PyTorch's core operators, those that capture has a rule "
-        f"for, and those that samples reach: {counts['lowered']} lowered, {counts['decomposed']} decomposed, "
-        f"{counts['refused']} refused.",
+        "for, and those that samples reach: " + ", ".join(f"{counts[rule]} {rule}" for rule in RULES) + ".",
         "",
         "| operator | is | kernels | in terms of, or message |",
         "|---|---|---|---|",

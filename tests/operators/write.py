@@ -22,6 +22,7 @@ from operators.overloads import arrivals, describe, is_listed, known_overloads
 from operators.results import RESULTS, Results, Tally, load, save, tally
 from operators.samples import MOST, operators, samples_of, with_gradients
 from operators.trial import try_sample
+from tallystick.capture.tracing.draws import DRAWS
 
 _described: set[str] = set()  # by this process, which need not do it again
 LOOKED_AT = 2  # samples of each operator in which operators of ATen are looked for
@@ -83,8 +84,8 @@ def main() -> int:
         )
         sys.stdout.flush()
     for operator in known_overloads():
-        if is_listed(operator):
-            results.overloads.setdefault(operator.name(), describe(operator, None))
+        if is_listed(operator) and (operator in DRAWS or operator.name() not in results.overloads):
+            results.overloads[operator.name()] = describe(operator, None)
     save(results)
     page.PAGE.write_text(page.written(results), "utf-8")
     return 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tallystick.capture.extra import TorchExtra
+
 if TYPE_CHECKING:
     from tallystick.capture.sampling_rules import Greedy, Sample
     from tallystick.capture.steps.program import capture_program
@@ -28,4 +30,6 @@ __all__ = ["Greedy", "Sample", "capture_program", "capture_training"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"tallystick.capture.{_HOME[name]}"), name)
+    with TorchExtra():
+        module = import_module(f"tallystick.capture.{_HOME[name]}")
+    return getattr(module, name)

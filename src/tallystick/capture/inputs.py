@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 import torch
 
+from tallystick.capture.rounded_data import as_float32
 from tallystick.errors import CaptureError
 
 INT32 = np.iinfo(np.int32)
@@ -25,13 +26,17 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Input:
-    """A placeholder: its name in the program, what it is, the dtype PyTorch sees, and the array stored in its slot."""
+    """A placeholder: its name in the program, what it is, the dtype PyTorch sees, and the array stored in its slot.
+
+    ``note`` says what storing it has cost, if it has.
+    """
 
     name: str
     role: Role
     dtype: torch.dtype
     shape: tuple[int, ...]
     array: np.ndarray | None = None
+    note: str | None = None
 
 
 # What PyTorch sees of an array by its numpy dtype, and how the slot stores it.
@@ -43,9 +48,15 @@ _SEEN: dict[np.dtype, torch.dtype] = {
     np.dtype(np.int16): torch.int16,
     np.dtype(np.int8): torch.int8,
     np.dtype(np.uint8): torch.uint8,
+    # PyTorch computes nothing with these three: they are the integers that fit.
+    np.dtype(np.uint16): torch.int64,
+    np.dtype(np.uint32): torch.int64,
+    np.dtype(np.uint64): torch.int64,
     np.dtype(np.bool_): torch.bool,
 }
-_STORED: dict[np.dtype, type[np.generic]] = {np.dtype(np.int64): np.int32, np.dtype(np.int16): np.int32}
+_STORED: dict[np.dtype, type[np.generic]] = {
+    np.dtype(kind): np.int32 for kind in (np.int64, np.int16, np.uint16, np.uint32, np.uint64)
+}
 
 
 def from_array(name: str, role: Role, array: np.ndarray) -> Input:
@@ -85,7 +96,8 @@ def batch_inputs(data: Mapping[str, object]) -> dict[str, Input]:
     if not data:
         raise CaptureError('there is no data: pass data={"x": array, ...}, with the names that the loss takes')
     inputs: dict[str, Input] = {}
-    for name, values in data.items():
+    for name, given in data.items():
+        values, note = as_float32(f"data.{name}", given)
         if isinstance(values, torch.Tensor):
             made = from_tensor(f"data.{name}", Role.CONSTANT, values)
         elif isinstance(values, np.ndarray):
@@ -94,7 +106,7 @@ def batch_inputs(data: Mapping[str, object]) -> dict[str, Input]:
             raise CaptureError(f"data.{name} is a {type(values).__name__}: pass a numpy array or a torch tensor")
         if not made.shape or 0 in made.shape:
             raise CaptureError(f"data.{name} has shape {made.shape}: it needs at least one row and no empty axis")
-        inputs[name] = made
+        inputs[name] = replace(made, note=note)
     rows = {name: made.shape[0] for name, made in inputs.items()}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
@@ -141,8 +153,13 @@ def _with_canonical_nans(array: np.ndarray) -> np.ndarray:
 
 
 def _advice(dtype: np.dtype) -> str:
-    if dtype.kind == "f":
-        return "convert it with .astype(numpy.float32)"
-    if dtype.kind == "u":
-        return "convert it with .astype(numpy.int64) (values up to 2147483647)"
-    return "use float32, integers or bool"
+    """What to pass instead, by the kind of dtype."""
+    advice = {
+        "f": "convert it with .astype(numpy.float32)",
+        "c": "use real and imaginary parts",
+        "U": "turn texts into numbers first, with a tokenizer or numpy.unique(texts, return_inverse=True)[1]",
+        "O": "make one array of numbers of it: rows of the same length, padded if need be",
+        "M": "turn times into numbers first, such as days since the first one",
+        "V": "pass one array per field",
+    }
+    return advice.get({"S": "U", "m": "M"}.get(dtype.kind, dtype.kind), "use float32, integers or bool")

@@ -31,10 +31,14 @@ from tallystick.spec.tensors import TensorType
 
 @dataclass(frozen=True)
 class Slot:
-    """What a placeholder of the graph reads: a state slot, a constant, or (type None) the step number."""
+    """What a placeholder of the graph reads: a state slot, a constant, or (type None) the step number.
+
+    ``first_step`` is what the program's own count of its steps is added to.
+    """
 
     type: TensorType | None
     is_state: bool = False
+    first_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,12 @@ def lower_operators(tensors: TensorGraph, graph: fx.Graph, slots: Sequence[Slot]
         tensors.source = node.meta.get("source") or ""
         if node.op == "placeholder":
             slot = next(placeholders)
-            made[node] = step_number(context, node) if slot.type is None else input_view(tensors, slot.type, value)
-            value += slot.type is not None
+            if slot.type is None:
+                tensors.scalars.first_step = slot.first_step
+                made[node] = step_number(context, node)
+            else:
+                made[node] = input_view(tensors, slot.type, value)
+                value += 1
         elif node.op == "call_function":
             args = fx.map_arg(node.args, argument)
             kwargs = fx.map_arg(node.kwargs, argument)

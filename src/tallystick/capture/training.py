@@ -19,6 +19,7 @@ from tallystick.capture.reach.world import World
 from tallystick.capture.steps.belongings import Belongings
 from tallystick.capture.steps.loss import Loss
 from tallystick.capture.steps.narrowing import WIDENED, sink
+from tallystick.capture.steps.orders import shuffle_of
 from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import user_line_of
@@ -43,18 +44,22 @@ def capture_training(
     ema: float | EMA | None = None,
     storage: Storage | None = None,
     metrics: Sequence[str] = (),
+    first_step: int = 0,
+    shuffle: str | None = "once",
 ) -> Captured:
     """The program of a training job, with its start state and its constants.
 
     ``loss(model, **batch)`` returns a scalar float32 tensor. ``data`` has one array per name of the batch, with one
     row per example. The batch of step s is the rows order[(s * batch_size + j) % rows], where ``order`` is a
-    permutation that the seed decides. State: ``model.*``, ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps],
-    element s written at step s).
+    permutation that the seed decides; ``shuffle`` may make it another one in every epoch. State: ``model.*``,
+    ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps], element s written at step s).
 
     ``accumulate``  every so many steps there is one update, with the mean of their gradients; sums are ``gradient.*``
     ``ema``         a decay: ``ema.*`` are averages of the trained parameters
     ``storage``     which tensors are stored narrow
     ``metrics``     names: the loss returns (loss, {name: number}), and ``record.<name>`` is like ``record.loss``
+    ``shuffle``     "once", "epoch" for a new order in every epoch, None for the rows as they are
+    ``first_step``  step 0 of the program is this one of the ``steps``, for jobs that go on where another ended
 
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
@@ -70,13 +75,15 @@ def capture_training(
         ema=ema,
         storage=storage,
         metrics=metrics,
+        shuffle=shuffle,
     )
-    return captured(traced)
+    return captured(traced, first_step)
 
 
-def captured(traced: Trace) -> Captured:
+def captured(traced: Trace, first_step: int = 0) -> Captured:
     """A traced step, lowered."""
-    lowered = lower(traced.graph, [slot(made) for made in traced.inputs])
+    with explained():
+        lowered = lower(traced.graph, [slot(made, first_step) for made in traced.inputs])
     state = [made for made in traced.inputs if made.role is Role.STATE]
     constants = [made for made in traced.inputs if made.role is Role.CONSTANT]
     return Captured(
@@ -86,13 +93,14 @@ def captured(traced: Trace) -> Captured:
         state_names=[made.name for made in state],
         constant_names=[made.name for made in constants],
         sources=lowered.sources,
+        notes=tuple(made.note for made in traced.inputs if made.note),
     )
 
 
-def slot(made: Input) -> Slot:
+def slot(made: Input, first_step: int = 0) -> Slot:
     """What lowering has to know of an input."""
     if made.role is Role.STEP:
-        return Slot(None)
+        return Slot(None, first_step=first_step)
     return Slot(TensorType(storage_dtype(made.dtype), made.shape), made.role is Role.STATE)
 
 
@@ -115,6 +123,7 @@ def trace_training(
     ema: float | EMA | None = None,
     storage: Storage | None = None,
     metrics: Sequence[str] = (),
+    shuffle: str | None = "once",
 ) -> Trace:
     """The traced step of a training job. Neither the model nor PyTorch's global state is changed.
 
@@ -135,7 +144,7 @@ def trace_training(
         raise CaptureError(
             f"the optimizer is a {type(optimizer).__name__}: describe it with ts.optim, such as ts.optim.AdamW(lr=3e-4)"
         )
-    average = EMA.of(ema)
+    average, order = EMA.of(ema), shuffle_of(shuffle)
     model = unwrapped(model)
     with torch.random.fork_rng(devices=[]), _training_mode(model), explained():
         world = World([("model", model), ("loss", loss)])
@@ -143,7 +152,7 @@ def trace_training(
         def made(others: Mapping[str, nn.Module]) -> TrainingStep:
             owned = Belongings(model, others)
             return TrainingStep(
-                owned, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics
+                owned, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics, order
             )
 
         step = made(used_modules(model, world, made))

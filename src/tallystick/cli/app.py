@@ -99,6 +99,30 @@ def run(
     restart: Annotated[
         bool, typer.Option("--restart", metavar="", help="Forget what the folder holds and start anew.")
     ] = False,
+    resume_stored: Annotated[
+        bool,
+        typer.Option(
+            "--resume-stored", metavar="", help="Go on from the weights in the folder if the model has others now."
+        ),
+    ] = False,
+    continue_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue-from",
+            metavar="RUN",
+            help="A finished run to train on: steps count from its first one.",
+            show_default=False,
+        ),
+    ] = None,
+    on_nan: Annotated[
+        str | None,
+        typer.Option(
+            "--on-nan",
+            metavar="stop|record",
+            help="What to do at a loss that is NaN. Default: as the job says, which is stop.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train, and write a receipt, the model and the states that a verifier starts from.
@@ -106,9 +130,9 @@ def run(
     An interrupted run goes on when the same command is given again,
     and ends with the same bits as one that was never interrupted.
     """
-    from tallystick.cli.run import run_job
+    from tallystick.cli.run import Wishes, run_job
 
-    run_job(job, out, threads, keep_states, restart, json)
+    run_job(job, Wishes(out, threads, keep_states, restart, resume_stored, continue_from, on_nan), json)
 
 
 @app.command("verify", epilog="Example: tally verify runs/digits/receipt.json --full")

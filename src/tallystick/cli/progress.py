@@ -66,6 +66,10 @@ class Bar:
         if not self.console.is_terminal and now - self.logged >= LOG_EVERY_S:
             self.log()
 
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, style="dim", markup=False, soft_wrap=True)
+
     def summary(self, now: float) -> str:
         """The facts, the speed and the time left."""
         words = [self.facts] if self.facts else []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from tallystick.store.space import readable as byte_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tallystick.cli.loading import AnyJob
     from tallystick.job import Run
     from tallystick.job.progress import Progress
     from tallystick.job.retention import KeepStates
@@ -37,21 +40,53 @@ LABELS = {
 TEXT_SHOWN = 200  # characters of a generated text in the summary for people
 
 
-def run_job(
-    reference: str, out: Path | None, threads: int | None, keep_states: str | None, restart: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Wishes:
+    """The words of ``tally run`` besides the job, as they were given."""
+
+    out: Path | None = None
+    threads: int | None = None
+    keep_states: str | None = None
+    restart: bool = False
+    resume_stored: bool = False
+    continue_from: Path | None = None
+    on_nan: str | None = None
+
+    def options(self, job: AnyJob) -> dict[str, Any]:
+        """What ``run`` of this job is called with. Raises: JobError for words that do not fit it, or each other."""
+        from tallystick.job import Job, TrainingJob
+
+        if self.restart and self.resume_stored:
+            raise JobError("--restart forgets what --resume-stored would go on from: give one of them")
+        options: dict[str, Any] = {
+            "threads": self.threads,
+            "keep_states": read_keep_states(self.keep_states),
+            "resume": "stored" if self.resume_stored else not self.restart,
+        }
+        if self.continue_from is not None:
+            if not isinstance(job, TrainingJob):
+                raise JobError("--continue-from is for training jobs: others do not go on from a finished run")
+            options["continue_from"] = self.continue_from
+        if self.on_nan is not None:
+            if not isinstance(job, TrainingJob | Job):
+                raise JobError("--on-nan is for jobs that record a loss")
+            options["on_nan"] = self.on_nan
+        return options
+
+
+def run_job(reference: str, wishes: Wishes, as_json: bool) -> None:
     """Run the user's job to its end, or on from where an earlier call stopped."""
     with Screen(as_json) as screen:
         from tallystick.job import Job
 
-        kept = read_keep_states(keep_states)
+        read_keep_states(wishes.keep_states)
         again = shlex.join(["tally", *(word for word in sys.argv[1:] if word != "--restart")])
         screen.if_interrupted = f"whole segments are kept. Go on with:\n  {again}"
         with Bar(screen.err) as bar:
             bar.update("importing PyTorch and your file", 0, 0)
             job = load_job(reference)
-            folder = out or Path("runs") / (job.name if isinstance(job, Job) else job.title)
-            run = job.run(folder, threads=threads, keep_states=kept, resume=not restart, progress=teller(bar))
+            folder = wishes.out or Path("runs") / (job.name if isinstance(job, Job) else job.title)
+            run = job.run(folder, progress=teller(bar), **wishes.options(job))
         summary = summarise(run)
         if run.start_step == run.steps:
             screen.note(f"{folder} was finished before; --restart runs it anew")
@@ -74,6 +109,9 @@ def teller(bar: Bar) -> Callable[[Progress], None]:
     """A listener that moves the bar."""
 
     def tell(progress: Progress) -> None:
+        if progress.note is not None:
+            bar.note(progress.note)
+            return
         if progress.phase != "run":
             bar.update(LABELS.get(progress.phase, progress.phase), 0, 0)
             return
@@ -88,7 +126,7 @@ def teller(bar: Bar) -> Callable[[Progress], None]:
 def summarise(run: Run) -> dict[str, Any]:
     """A finished run as a JSON document."""
     receipt, facts = run.receipt, run.receipt.facts
-    losses = run.losses
+    losses = losses_of(run)
     has_model = receipt.files.model is not None
     return {
         "name": receipt.manifest.name,
@@ -104,12 +142,28 @@ def summarise(run: Run) -> dict[str, Any]:
         "hash_ms": facts.hash_ms,
         "write_ms": facts.write_ms,
         "peak_memory_bytes": facts.peak_memory_bytes,
-        "first_loss": None if losses is None else float(losses[0]),
-        "last_loss": None if losses is None else float(losses[-1]),
+        "first_loss": None if losses is None else as_number(losses[0]),
+        "last_loss": None if losses is None else as_number(losses[-1]),
+        "nan_losses": None if losses is None else len(nan_steps(losses)),
         "final_root": receipt.roots[-1],
         "worker": receipt.worker,
         **generated(run),
     }
+
+
+def losses_of(run: Run) -> list[float] | None:
+    """The loss of every step, None for a program that records none."""
+    return None if run.losses is None else run.losses.tolist()
+
+
+def as_number(loss: float) -> float | None:
+    """A loss in JSON, which has no word for one that is not finite."""
+    return loss if math.isfinite(loss) else None
+
+
+def nan_steps(losses: list[float]) -> list[int]:
+    """The steps whose loss is NaN."""
+    return [step for step, loss in enumerate(losses) if math.isnan(loss)]
 
 
 def generated(run: Run) -> dict[str, Any]:
@@ -134,9 +188,11 @@ def readable(summary: dict[str, Any], run: Run) -> dict[str, str]:
         **({"model": summary["model"]} if summary["model"] else {}),
         "receipt": f"{summary['receipt']}, signed by {summary['worker']}",
     }
-    if run.losses is not None:
-        curve = sparkline(run.losses.tolist())
-        facts["loss"] = f"{summary['first_loss']:.4f} {curve} {summary['last_loss']:.4f}"
+    losses = losses_of(run)
+    if losses is not None:
+        facts["loss"] = f"{losses[0]:.4f} {sparkline(losses)} {losses[-1]:.4f}"
+        if summary["nan_losses"]:
+            facts["NaN losses"] = f"{summary['nan_losses']} of {len(losses)}, the first in step {nan_steps(losses)[0]}"
     for number, text in enumerate(summary.get("texts") or summary.get("tokens") or ()):
         facts[f"row {number}"] = repr(text)[:TEXT_SHOWN] if isinstance(text, str) else str(text)[:TEXT_SHOWN]
     return facts

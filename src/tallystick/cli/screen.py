@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from tallystick.cli import exits
+from tallystick.cli.extras import missing_extra
 from tallystick.cli.loading import USER_FILES
 from tallystick.errors import TallystickError
 
@@ -69,7 +70,7 @@ class Screen:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(code) from None
         users_line = line_in_user_file(trace)
-        if code == exits.BUG and users_line is not None:
+        if code == exits.BUG and (users_line is not None or missing_extra(error) is not None):
             code = exits.NOT_DONE
         self.tell(error, code, users_line)
         raise SystemExit(code) from None
@@ -85,6 +86,9 @@ class Screen:
         elif isinstance(error, OSError) and users_line is None:
             about = f"{error.filename}: " if error.filename else ""
             message = f"{about}{error.strerror or error}"
+            self.err.print(f"[bold red]error[/]: {escape(message)}", soft_wrap=True)
+        elif (advice := missing_extra(error)) is not None:
+            message = f"{users_line}: {advice}" if users_line else advice
             self.err.print(f"[bold red]error[/]: {escape(message)}", soft_wrap=True)
         elif users_line is not None:
             message = f"{users_line}: {type(error).__name__}: {error}"

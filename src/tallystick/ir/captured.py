@@ -14,7 +14,7 @@ class Captured:
     """A program with its start state, its constants and its names.
 
     ``state`` and ``constants`` hold one array per slot, in slot order (constants may be memory-mapped). ``sources``
-    holds one text per kernel: the user's lines it came from.
+    holds one text per kernel: the user's lines it came from. ``notes`` say what storing the data has cost.
     """
 
     program: Program
@@ -23,3 +23,4 @@ class Captured:
     state_names: list[str]
     constant_names: list[str]
     sources: list[str] = field(repr=False)
+    notes: tuple[str, ...] = ()

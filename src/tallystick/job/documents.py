@@ -14,6 +14,7 @@ MAX_DOCUMENT = 1 << 24  # bytes
 MAX_SEGMENTS = 100_000
 MAX_SLOTS = 1 << 16
 MAX_STEPS = (1 << 31) - 1
+MOST_RUNS = 16  # that go on from each other: each is verified, and a stranger says how many there are
 LINE = 150  # characters of a line in a stored document, if it can be cut
 
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]

@@ -27,7 +27,7 @@ from tallystick.job.states import StateFiles
 from tallystick.spec.digests import kernel_leaves
 from tallystick.spec.encoding import encode_program
 from tallystick.spec.tensors import TensorType
-from tallystick.store import Blobs, read_file, sweep_temporaries, write_file
+from tallystick.store import Blobs, read_file, share_file, sweep_temporaries, write_file
 from tallystick.store.trouble import explained
 
 OWN_NAMES = frozenset(
@@ -80,6 +80,12 @@ class RunFolder:
             for blobs in (self.states, self.constants):
                 for digest in blobs.digests():
                     blobs.remove(digest)
+
+    def share_file(self, name: str, other: RunFolder) -> None:
+        """Let another folder hold a file of this one, too, if it is here and not there. Raises: JobError."""
+        source, target = getattr(self, name), getattr(other, name)
+        if source.is_file() and not target.exists():
+            share_file(source, target)
 
     def state_files(self, types: Sequence[TensorType], names: Sequence[str], hasher: Hasher) -> StateFiles:
         """The stored states of a program with these slots."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tallystick.capture.sampling_rules import Greedy, Sample, Sampling
 from tallystick.errors import JobError
 from tallystick.ir.captured import Captured
 from tallystick.job.folder import RunFolder
@@ -21,9 +20,10 @@ from tallystick.job.opening import read_constant
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
+from tallystick.job.starts import Resume
+from tallystick.job.token_numbers import end_tokens, padding_token, prompt_tokens
 
 if TYPE_CHECKING:
-    from tallystick.capture.sampling_rules import Sampling
     from tallystick.capture.steps.generation import CapturedGeneration
 
 SEGMENT_TOKENS = 16
@@ -39,8 +39,8 @@ class GenerationJob:
     ``new_tokens``     how many tokens to add to each, at most
     ``sampling``       ``Greedy()`` or ``Sample(temperature=..., top_k=..., top_p=...)``
     ``seed``           of the draws
-    ``end_token``      a row ends after it; the rest of it is padding
-    ``padding``        a token number to fill rows with: the end token, or 0
+    ``end_token``      a row ends after it; the rest of it is padding. A number, or a list of them: it ends after any
+    ``padding``        a token number to fill rows with: the (first) end token, or 0
     ``tokenizer``      an object with ``encode(text)`` and ``decode(token numbers)``
     ``decode``         ``decode(model, tokens, cache, positions)`` returns logits, for models that are not called as
                        those of ``transformers``
@@ -57,7 +57,7 @@ class GenerationJob:
     new_tokens: int
     sampling: Sampling
     seed: int = 0
-    end_token: int | None = None
+    end_token: int | Sequence[int] | None = None
     padding: int | None = None
     tokenizer: Any = field(default=None, repr=False)
     decode: Callable[..., Any] | None = field(default=None, repr=False)
@@ -68,15 +68,11 @@ class GenerationJob:
     def __post_init__(self) -> None:
         check_steps(self.new_tokens, self.segment_steps)
         check_name(self.title)
-        if not self.prompts or isinstance(self.prompts, str):
+        if isinstance(self.prompts, str) or not len(self.prompts):
             raise JobError("prompts must be a list of prompts, with at least one")
-        for number, prompt in enumerate(self.numbers):
-            if not prompt:
-                raise JobError(f"prompt {number} has no tokens: begin it with one, such as the model's start token")
-            if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in prompt):
-                raise JobError(
-                    f"prompt {number} is not a list of token numbers: give a tokenizer to write prompts as text"
-                )
+        if not isinstance(self.sampling, Greedy | Sample):
+            raise JobError(f"sampling={self.sampling!r}: give ts.Greedy() or ts.Sample(temperature=0.8)")
+        _ = self.numbers, self.end_tokens, self.filling
 
     @property
     def title(self) -> str:
@@ -89,7 +85,17 @@ class GenerationJob:
         if any(isinstance(prompt, str) for prompt in self.prompts) and self.tokenizer is None:
             raise JobError("prompts are texts, but there is no tokenizer: pass tokenizer=..., or token numbers")
         encoded = (self.tokenizer.encode(p) if isinstance(p, str) else p for p in self.prompts)
-        return [[token.item() if isinstance(token, np.integer) else token for token in tokens] for tokens in encoded]
+        return [prompt_tokens(number, tokens) for number, tokens in enumerate(encoded)]
+
+    @cached_property
+    def end_tokens(self) -> tuple[int, ...]:
+        """The tokens that end a row. Raises: JobError for what is no token."""
+        return end_tokens(self.end_token)
+
+    @property
+    def filling(self) -> int:
+        """The token that rows are filled with. Raises: JobError for what is no token."""
+        return padding_token(self.padding, self.end_tokens)
 
     @property
     def steps(self) -> int:
@@ -113,15 +119,14 @@ class GenerationJob:
     def _programs(self) -> CapturedGeneration:
         from tallystick.capture.steps.generation import capture_generation
 
-        padding = self.padding if self.padding is not None else self.end_token or 0
         return capture_generation(
             model=self.model,
             prompts=self.numbers,
             new_tokens=self.new_tokens,
             sampling=self.sampling,
             seed=self.seed,
-            end_token=self.end_token,
-            padding=padding,
+            end_tokens=self.end_tokens,
+            padding=self.filling,
             decode=self.decode,
             prefill=self.prefill,
         )
@@ -158,7 +163,7 @@ class GenerationJob:
         folder: str | Path,
         *,
         threads: int | None = None,
-        resume: bool = True,
+        resume: Resume = True,
         keep_states: KeepStates = None,
         progress: Listener | None = None,
     ) -> GenerationRun:
@@ -171,7 +176,8 @@ class GenerationJob:
             entered = entering.run(run_folder.before, threads=threads, resume=resume, progress=progress)
             job = self._decode_job(list(entered.state().values()))
             self.__dict__.setdefault("_job", job)
-            share_constants(RunFolder(run_folder.before), run_folder)
+            entered_constants = RunFolder(run_folder.before).constants
+            entered_constants.share(entered_constants.digests(), run_folder.constants)
         assert job is not None, "one of both was made"
         run = job.run(folder, threads=threads, resume=resume, keep_states=keep_states, progress=progress)
         return GenerationRun(run.folder, self.model, run.start_step, run.seconds, tokenizer=self.tokenizer)
@@ -233,10 +239,3 @@ class GenerationRun(Run):
     def _lengths(self) -> np.ndarray:
         fact = next(fact for fact in self.manifest.constants if fact.name == LENGTHS)
         return read_constant(RunFolder(self.folder), fact, fact.type, JobHasher())
-
-
-def share_constants(source: RunFolder, target: RunFolder) -> None:
-    """Let two run folders hold the same constants once, where the file system can: weights are large."""
-    for digest in source.constants.digests() - target.constants.digests():
-        with suppress(OSError):
-            os.link(source.constants.path(digest), target.constants.path(digest))

@@ -13,11 +13,13 @@ from tallystick.errors import JobError
 from tallystick.ir.accounting import program_work
 from tallystick.ir.captured import Captured
 from tallystick.ir.verifier import verify
+from tallystick.job.diagnosis import OnNan, check_on_nan
 from tallystick.job.documents import MAX_SEGMENTS, MAX_SLOTS, MAX_STEPS
 from tallystick.job.hashing import JobHasher
 from tallystick.job.manifest import ConstantFact, Manifest, ProgramFact, SlotFact
 from tallystick.job.progress import Listener
 from tallystick.job.retention import KeepStates
+from tallystick.job.starts import Resume, check_resume
 from tallystick.spec.digests import constants_root, program_root, state_root
 from tallystick.spec.encoding import encode_program
 
@@ -84,26 +86,29 @@ class Job:
         folder: str | Path,
         *,
         threads: int | None = None,
-        resume: bool = True,
+        resume: Resume = True,
         keep_states: KeepStates = None,
         progress: Listener | None = None,
         module: Any = None,
+        on_nan: OnNan = "stop",
     ) -> Run:
         """Run to the end and write a receipt; a run that was interrupted goes on after its last whole segment.
 
         ``folder``       where everything is written; it must be new, empty, or hold the same job
         ``threads``      never changes a bit; None for all cores
-        ``resume``       False forgets what the folder holds and starts anew
+        ``resume``       False forgets what the folder holds and starts anew; "stored" goes on with it also if this job
+                         has other weights at its start: those in the folder are taken
         ``keep_states``  states to keep: "all", or a number >= 2 (first, last, evenly spaced); None: 2 GiB of them
         ``progress``     called a few times a second with a ``Progress``
         ``module``       the torch module that ``Run.model`` puts the trained weights into
+        ``on_nan``       "stop" ends the run at a loss that is NaN; "record" writes it down and goes on, as PyTorch does
 
         Raises: JobError if the folder holds another job, is in use or cannot be written, or if the loss becomes NaN;
         ResourceError if memory or disk do not suffice. Whatever happens, finished segments stay.
         """
         from tallystick.job.runner import run_job
 
-        return run_job(self, folder, threads, resume, keep_states, progress, module)
+        return run_job(self, folder, threads, check_resume(resume), keep_states, progress, module, check_on_nan(on_nan))
 
     @staticmethod
     def open(folder: str | Path) -> Job:

@@ -102,6 +102,14 @@ class Manifest(Document):
     def segments(self) -> int:
         return -(-self.steps // self.segment_steps)
 
+    @property
+    def steps_before(self) -> int:
+        """How many steps the runs took that this one goes on from: its records begin with theirs."""
+        slot = self.slot(LOSS_SLOT)
+        if self.after is None or slot is None or len(self.state[slot].shape) != 1:
+            return 0
+        return max(0, self.state[slot].shape[0] - self.steps)
+
     def boundary_step(self, boundary: int) -> int:
         """Steps done at a boundary: boundary 0 is the start, boundary k + 1 the end of segment k."""
         return min(boundary * self.segment_steps, self.steps)

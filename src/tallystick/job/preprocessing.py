@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tallystick.capture.extra import TorchExtra
 from tallystick.ir.captured import Captured
 from tallystick.job.job import DEFAULT_SEGMENT_STEPS, Job, check_name, check_steps
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.retention import KeepStates
 from tallystick.job.run import Run
+from tallystick.job.starts import Resume
 
 if TYPE_CHECKING:
     from tallystick.capture.steps.dataset import CapturedDataset
@@ -61,7 +63,8 @@ class PreprocessingJob:
 
     @cached_property
     def _dataset(self) -> CapturedDataset:
-        from tallystick.capture.steps.dataset import capture_dataset
+        with TorchExtra():
+            from tallystick.capture.steps.dataset import capture_dataset
 
         return capture_dataset(
             prepare=self.prepare,
@@ -80,7 +83,7 @@ class PreprocessingJob:
         folder: str | Path,
         *,
         threads: int | None = None,
-        resume: bool = True,
+        resume: Resume = True,
         keep_states: KeepStates = None,
         progress: Listener | None = None,
     ) -> Run:

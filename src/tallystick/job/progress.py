@@ -18,7 +18,7 @@ class Progress:
     """How far it is. ``step`` of ``steps`` are done; ``segment`` is the one being worked on, counted from 0.
 
     ``loss`` is the newest loss, None where there is none. ``seconds`` have passed since the phase began, and about
-    ``eta_s`` more are needed (None where nobody knows yet).
+    ``eta_s`` more are needed (None where nobody knows yet). ``note`` is something to know about the job, said once.
     """
 
     phase: Phase
@@ -29,6 +29,7 @@ class Progress:
     loss: float | None
     seconds: float
     eta_s: float | None
+    note: str | None = None
 
 
 Listener = Callable[[Progress], object]
@@ -55,6 +56,11 @@ class Reporter:
         seconds, done = now - self._began, step - self._first
         eta = seconds * (self._steps - step) / done if done > 0 else None
         self._listener(Progress(phase, step, self._steps, segment, self._segments, loss, seconds, eta))
+
+    def note(self, text: str) -> None:
+        """Tell something to know about the job."""
+        if self._listener is not None:
+            self._listener(Progress("capture", 0, self._steps, 0, self._segments, None, 0.0, None, text))
 
     def capturing(self) -> AbstractContextManager[None]:
         """Captures inside are told stage by stage."""

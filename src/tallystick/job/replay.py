@@ -145,8 +145,8 @@ class Replay:
         """
         slot = self.manifest.slot(LOSS_SLOT)
         found = next((difference for difference in wrong if difference.slot == slot), None)
-        if found is not None and len(found.element) == 1 and first <= found.element[0] <= last:
-            step = found.element[0]
+        step = -1 if found is None or len(found.element) != 1 else found.element[0] - self.manifest.steps_before
+        if first <= step <= last:
             return (
                 step,
                 f"the error lies in steps {first} to {step}: the claimed loss of step {step} is already wrong",

@@ -12,17 +12,19 @@ import numpy as np
 
 from tallystick.commitment import StateHasher
 from tallystick.errors import JobError, ProtocolError
+from tallystick.job.diagnosis import DATA, OnNan, nan_loss
 from tallystick.job.failed_checks import check_slots, refuse_failed_checks
 from tallystick.job.finishing import finish
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
 from tallystick.job.journal import Entry
-from tallystick.job.manifest import LOSS_SLOT
+from tallystick.job.manifest import LOSS_SLOT, Manifest
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.retention import KeepStates, Retention
 from tallystick.job.run import Run
 from tallystick.job.signing import signing_key
 from tallystick.job.slices import advance_in_slices
+from tallystick.job.starts import STORED, Resume, another_start, differs_in_start_alone, from_stored_start
 from tallystick.job.states import aligned
 from tallystick.spec.digests import state_root
 from tallystick.spec.tensors import DType
@@ -39,10 +41,11 @@ def run_job(
     job: Job,
     folder: str | Path,
     threads: int | None,
-    resume: bool,
+    resume: Resume,
     keep_states: KeepStates,
     progress: Listener | None,
     module: Any,
+    on_nan: OnNan = "stop",
 ) -> Run:
     """See ``Job.run``."""
     run_folder = RunFolder(folder)
@@ -51,7 +54,9 @@ def run_job(
         run_folder.sweep()
         if not resume:
             run_folder.clear()
-        runner = Runner(job, run_folder, keep_states, progress)
+        if resume == STORED:
+            job = from_stored_start(job, run_folder)
+        runner = Runner(job, run_folder, keep_states, progress, on_nan)
         first = runner.prepare()
         if not runner.finished():
             key = signing_key()  # before hours of work, not after them
@@ -63,9 +68,12 @@ def run_job(
 class Runner:
     """One call of ``Job.run``: what is known about the run so far, and the loop that goes on with it."""
 
-    def __init__(self, job: Job, folder: RunFolder, keep_states: KeepStates, progress: Listener | None) -> None:
+    def __init__(
+        self, job: Job, folder: RunFolder, keep_states: KeepStates, progress: Listener | None, on_nan: OnNan
+    ) -> None:
         self.job = job
         self.folder = folder
+        self.on_nan = on_nan
         self.manifest = job.manifest
         self.reporter = Reporter(progress, job.steps, self.manifest.segments)
         self.hasher = JobHasher()
@@ -90,16 +98,34 @@ class Runner:
 
     def prepare(self) -> int:
         """Store the job's files or check that they are the same job's; returns the segment to go on with."""
+        for note in self.job.captured.notes:
+            self.reporter.note(note)
         self.reporter.tell("write")
         existing = self.existing_manifest()
         if existing is None:
             self.require_space()
-        elif differences := self.manifest.differences(existing):
-            raise JobError(f"{self.folder.path} holds another job: they differ in {', '.join(differences)}. {INSTEAD}")
+        elif self.manifest != existing:
+            raise JobError(f"{self.difference(existing)}. {INSTEAD}")
         self.folder.write_job(self.job.captured, self.manifest, self.hasher)
         self.find_start()
         self.drop_unwanted_states()
         return len(self.entries)
+
+    def difference(self, existing: Manifest) -> str:
+        """What to say about a folder that holds another job."""
+        path = self.folder.path
+        if differs_in_start_alone(self.manifest, existing):
+            return another_start(path)
+        said = f"{path} holds another job: they differ in {', '.join(self.manifest.differences(existing))}"
+        if changed := changed_data(self.manifest, existing):
+            said += f". Other data: {', '.join(changed)} (seed what is drawn at random)"
+        longer = existing.steps + existing.steps_before < self.job.steps
+        if longer and existing.slot(LOSS_SLOT) is not None and self.folder.receipt.exists():
+            said += (
+                f". To train a finished run on, give it to a run in another folder: continue_from={str(path)!r} "
+                f"(tally run --continue-from {path} --out ANOTHER)"
+            )
+        return said
 
     def existing_manifest(self) -> Any:
         try:
@@ -170,20 +196,19 @@ class Runner:
     def newest_loss(self, session: Any, steps: int) -> float | None:
         """The loss of the last step done.
 
-        Raises: JobError if it, or one of the ``steps`` before it, is NaN: nothing after that is of use.
+        Raises: JobError if it, or one of the ``steps`` before it, is NaN, unless that is to be recorded.
         """
         if self.loss_slot is None:
             return None
-        losses = session.slot(self.loss_slot)[: session.step]
-        newest = losses[-steps:]
-        if np.isnan(newest).any():
-            bad = session.step - len(newest) + int(np.isnan(newest).argmax())
+        done = self.manifest.steps_before + session.step
+        newest = session.slot(self.loss_slot)[done - steps : done]
+        if self.on_nan == "stop" and np.isnan(newest).any():
+            bad = done - steps + int(np.isnan(newest).argmax())
             raise JobError(
-                f"the loss became NaN in step {bad}. Try a lower learning rate, a warm-up or clip_norm, and look for "
-                f"infinities in the data. The states before this segment are kept in {self.folder.path}; a changed job "
-                "needs another folder."
+                f"{nan_loss(self.job.captured, session.state(), bad, done)}. The states before this segment are kept "
+                f"in {self.folder.path}; a changed job needs another folder."
             )
-        return float(losses[-1])
+        return float(newest[-1])
 
     def commit(self, session: Any, segment: int, began: float) -> None:
         """Hash and store the state after a segment; only then is the segment noted as done."""
@@ -221,12 +246,18 @@ class Runner:
 
 
 def loss_slot(job: Job) -> int | None:
-    """The slot in which element s is the loss of step s, if the program has one."""
+    """The slot in which the element ``steps_before + s`` is the loss of step s, if the program has one."""
     slot = job.manifest.slot(LOSS_SLOT)
     if slot is None:
         return None
     type = job.captured.program.states[slot]
-    return slot if type.dtype is DType.F32 and type.shape == (job.steps,) else None
+    return slot if type.dtype is DType.F32 and type.shape == (job.manifest.steps_before + job.steps,) else None
+
+
+def changed_data(mine: Manifest, theirs: Manifest) -> list[str]:
+    """The names of the data in which two jobs differ."""
+    known = {fact.name: fact for fact in theirs.constants}
+    return [fact.name for fact in mine.constants if fact.name.startswith(DATA) and known.get(fact.name) != fact]
 
 
 def milliseconds(seconds: float) -> int:

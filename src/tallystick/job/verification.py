@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from tallystick.commitment import Hasher
 from tallystick.errors import JobError, ReceiptError
 from tallystick.job.checks import Checked, check_folder
+from tallystick.job.continuity import gap_between
+from tallystick.job.documents import MOST_RUNS
 from tallystick.job.folder import RunFolder
 from tallystick.job.hashing import JobHasher
-from tallystick.job.manifest import Manifest
 from tallystick.job.model_check import check_model
 from tallystick.job.progress import Listener, Reporter
 from tallystick.job.receipt import load_receipt, receipt_path
@@ -24,7 +25,7 @@ from tallystick.job.report import Finding, VerificationReport, miss_probability
 if TYPE_CHECKING:
     from tallystick.engine.backends import AnyEngine
 
-LONGEST_CHAIN = 16  # runs that go on from each other: each is verified, and a stranger says how many there are
+LONGEST_CHAIN = MOST_RUNS
 
 
 def verify(
@@ -48,7 +49,8 @@ def verify(
     """
     if not 0 < sample <= 1:
         raise JobError(f"sample={sample}: give a share of the segments above 0 and at most 1, such as 0.05")
-    return verify_chain(receipt_path(receipt), Effort(sample, full, threads, seed, progress), LONGEST_CHAIN)
+    report, _ = verify_chain(receipt_path(receipt), Effort(sample, full, threads, seed, progress), LONGEST_CHAIN)
+    return report
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,11 @@ class Effort:
     progress: Listener | None
 
 
-def verify_chain(path: Path, effort: Effort, most: int) -> VerificationReport:
-    """Check a receipt, and those of at most so many runs, this one included, that follow from each other."""
+def verify_chain(path: Path, effort: Effort, most: int) -> tuple[VerificationReport, Checked]:
+    """Check a receipt, and those of at most so many runs, this one included, that follow from each other.
+
+    Returns the report, and what the folder holds.
+    """
     began = time.monotonic()
     document = load_receipt(path)
     manifest, folder, hasher = document.manifest, RunFolder(path.parent), JobHasher()
@@ -73,9 +78,9 @@ def verify_chain(path: Path, effort: Effort, most: int) -> VerificationReport:
     segments = manifest.segments
     sampled = list(range(segments)) if effort.full else draw(segments, effort.sample, effort.seed)
     checked = replay(folder, found, hasher, sampled, effort.threads, effort.progress)
-    before = check_before(folder, manifest, effort, most, found.findings)
+    before = check_before(folder, found, effort, most)
     missed = miss_probability(1, len(sampled), segments)
-    return VerificationReport(
+    report = VerificationReport(
         receipt=str(path),
         name=manifest.name,
         worker=document.worker,
@@ -89,16 +94,16 @@ def verify_chain(path: Path, effort: Effort, most: int) -> VerificationReport:
         seconds=time.monotonic() - began,
         before=before,
     )
+    return report, found
 
 
-def check_before(
-    folder: RunFolder, manifest: Manifest, effort: Effort, most: int, findings: list[Finding]
-) -> VerificationReport | None:
+def check_before(folder: RunFolder, found: Checked, effort: Effort, most: int) -> VerificationReport | None:
     """Verify the run that this one goes on from: it must be there, and end where this one starts.
 
-    Adds what is wrong to ``findings``. A run of another job says nothing about this one, so it is not looked into: a
+    Adds what is wrong to the findings. A run of another job says nothing about this one, so it is not looked into: a
     folder that leads back to itself ends there. None if there was nothing to verify.
     """
+    manifest, findings = found.receipt.manifest, found.findings
     if manifest.after is None:
         return None
     path = folder.before / "receipt.json"
@@ -117,9 +122,11 @@ def check_before(
     if before.manifest.id.hex() != manifest.after:
         wrong("file", f"{path} is about another job than the one that this run goes on from")
         return None
-    if not before.roots or before.roots[-1] != manifest.start_root:
-        wrong("state", f"this run does not start where the one it goes on from ended, according to {path}")
-    report = verify_chain(path, effort, most - 1)
+    report, ended = verify_chain(path, effort, most - 1)
+    gap = gap_between(ended, found)
+    if gap is not None:
+        message = f"this run does not start where the one it goes on from ended, according to {path}: {gap}"
+        wrong("state", message)
     findings += report.findings
     return report
 

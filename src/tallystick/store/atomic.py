@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from tallystick.store.trouble import explained
 
 TEMPORARY = ".tmp"
+PIECE = 1 << 22  # bytes read at a time
 
 
 def write_file(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
@@ -45,6 +48,19 @@ def write_with(folder: Path, fill: Callable[[BinaryIO], Path]) -> Path:
             raise
         sync_folder(path.parent)
     return path
+
+
+def share_file(path: Path, other: Path, copied: bool = True) -> None:
+    """Give a file that is never written to again a second name, or where that cannot be, and if asked, a copy.
+
+    Raises: ResourceError, JobError.
+    """
+    with suppress(OSError):
+        os.link(path, other)
+        return
+    if copied:
+        with explained("read", path), path.open("rb") as file:
+            write_file(other, iter(partial(file.read, PIECE), b""))
 
 
 def sync_folder(folder: Path) -> None:

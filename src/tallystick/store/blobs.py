@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from tallystick.errors import IntegrityError
-from tallystick.store.atomic import write_file, write_with
+from tallystick.store.atomic import share_file, write_file, write_with
 from tallystick.store.files import map_file
 from tallystick.store.trouble import explained
 
@@ -90,6 +90,14 @@ class Blobs:
     def open_unchecked(self, digest: bytes, nbytes: int) -> np.ndarray:
         """The bytes of a blob that may be damaged, for somebody who wants to find the damage."""
         return map_file(self.path(digest), nbytes)
+
+    def share(self, digests: Iterable[bytes], other: Blobs, copied: bool = False) -> None:
+        """Let another folder hold these blobs, too, as far as they are here: as one file with two names.
+
+        Where the file system cannot do that, they are ``copied``, or left out. Raises: ResourceError, JobError.
+        """
+        for digest in (self.digests() & set(digests)) - other.digests():
+            share_file(self.path(digest), other.path(digest), copied)
 
     def remove(self, digest: bytes) -> None:
         """Forget a blob; nothing happens if it is not there. Raises: JobError.

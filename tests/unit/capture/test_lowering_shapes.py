@@ -36,6 +36,7 @@ VIEWS: dict[str, Callable] = {
     "as_strided": lambda x: torch.as_strided(x.contiguous(), (3, 2), (4, 3), 1),
     "pad": lambda x: F.pad(x, (1, 2, 0, 1), value=2.5),
     "pad and cut": lambda x: F.pad(x, (-1, 2), value=0.5),
+    "pad after all is cut": lambda x: F.pad(x, (-4, 3, 1, 0), value=0.5),
     "pad of a pad": lambda x: F.pad(F.pad(x, (1, 1), value=1.0), (1, 1), value=2.0),
     "pad of a product": lambda x: F.pad(x * 2 + 1, (1, 1, 1, 1)) * 3,
     "pad of a flipped slice": lambda x: F.pad(x.flip(2)[..., 1:], (2, 0)),

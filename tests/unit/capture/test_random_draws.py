@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from drawing import draws
 from eager_training import GraphRunner
 from tallystick.capture.lowerings.random import philox_block
 from tallystick.capture.optimizers.adam import SGD
@@ -53,39 +54,6 @@ def test_the_order_is_a_permutation_that_the_seed_decides() -> None:
     assert shuffled_order(10, 7).tolist() == [4, 8, 6, 7, 0, 5, 1, 3, 9, 2], "jobs in the world depend on it"
     assert (shuffled_order(1000, 1) != shuffled_order(1000, 2)).any()
     assert (shuffled_order(1000, 1 << 40) != shuffled_order(1000, 0)).any(), "the upper word counts"
-
-
-class Noisy(nn.Module):
-    """Carries what it drew last in a buffer."""
-
-    def __init__(self, draw, elements: int) -> None:
-        super().__init__()
-        self.draw = draw
-        self.weight = nn.Parameter(torch.ones(()))
-        self.register_buffer("drawn", torch.zeros(elements))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.drawn = self.draw(self.drawn)
-        return self.weight * x.mean() + 0.0 * self.drawn.sum()
-
-
-def draws(draw, elements: int = 40_001, steps: int = 1, seed: int = 5) -> np.ndarray:
-    """What a draw yields in each of some steps, shape (steps, elements)."""
-    trace = trace_training(
-        model=Noisy(draw, elements),
-        loss=lambda model, x: model(x),
-        optimizer=SGD(0.0),
-        data={"x": np.ones((1, 1), np.float32)},
-        batch_size=1,
-        steps=steps,
-        seed=seed,
-    )
-    runner = GraphRunner(trace)
-    rows = []
-    for _ in range(steps):
-        runner.advance(1)
-        rows.append(runner.values["model.drawn"].numpy())
-    return np.stack(rows)
 
 
 def test_uniform_numbers_are_the_words_of_philox() -> None:
@@ -142,8 +110,8 @@ def test_steps_seeds_and_sites_differ() -> None:
 
 
 def test_an_operator_without_a_draw_is_named_with_its_line() -> None:
-    with pytest.raises(CaptureError, match=r"multinomial.*test_random_draws\.py:\d+ .*: .*shuffled"):
-        draws(lambda x: x + torch.multinomial(torch.ones(5), 2).sum())  # shuffled
+    with pytest.raises(CaptureError, match=r"poisson.*test_random_draws\.py:\d+ .*: .*counted.*rate\.sqrt\(\)"):
+        draws(lambda x: x + torch.poisson(torch.ones(5)).sum())  # counted
 
 
 class Dropped(nn.Module):

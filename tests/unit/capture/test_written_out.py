@@ -55,6 +55,17 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
         lambda x, y: x.index_put((torch.tensor([1, 0, 1]), torch.tensor([-1, 2, 2]), torch.tensor([0, 1, 0])), y, True),
         ((2, 3, 2), (3,)),
     ),
+    # gradients of our own
+    "renorm": (lambda x: torch.renorm(x, 2.0, 1, 1.2), ((3, 4),)),
+    "renorm, other norm": (lambda x: x.renorm(p=1, dim=-1, maxnorm=2.5), ((3, 2, 4),)),
+    "index_fill": (lambda x, v: torch.index_fill(x, 1, torch.tensor([2, 0, 2]), v), ((3, 4), ())),
+    "index_fill of a number": (lambda x, v: x.index_fill(0, torch.tensor([0, 0]), v), ((), ())),
+    "linear_cross_entropy": (
+        lambda x, w: F.linear_cross_entropy(
+            x, w, torch.tensor([1, 0, 3]), options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+        ),
+        ((3, 5), (4, 5)),
+    ),
     # activations
     "hardshrink": (lambda x: F.hardshrink(x, 0.4), ((3, 5),)),
     "softshrink": (lambda x: F.softshrink(x, 0.4), ((3, 5),)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ import torch
 
 import tallystick as ts
 from captured_runs import final
-from generation_models import CONTEXT, PROMPTS, TinyModel, decode, drawn_by_reference, generation_job, greedy, uniforms
+from generation_models import (
+    CONTEXT,
+    PROMPTS,
+    WORDS,
+    TinyModel,
+    decode,
+    drawn_by_reference,
+    generation_job,
+    greedy,
+    uniforms,
+)
 from job_helpers import copy_run, tree
 from tallystick.dispute import LocalArena
 from tallystick.engine.dataflow import Dataflow
@@ -71,6 +82,39 @@ def test_a_row_ends_with_its_end_token(prefill: bool, tmp_path: Path, expected: 
     rows = found.state()["tokens"]
     for row, prompt, new in zip(rows, PROMPTS, cut, strict=True):
         assert row.tolist() == prompt + new + [10] * (rows.shape[1] - len(prompt) - len(new))
+
+
+ENDS: dict[str, Callable[[list[int]], Any]] = {
+    "list": lambda ends: ends,
+    "tuple": tuple,
+    "numpy": lambda ends: np.array(ends, np.int64),
+    "torch": torch.tensor,
+    "numbers of all libraries, some twice": lambda ends: [ends[0], np.int32(ends[1]), *map(torch.tensor, ends)],
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_a_row_ends_with_any_of_its_end_tokens(kind: str, tmp_path: Path, expected: list[list[int]]) -> None:
+    ends = [expected[2][3], expected[0][2]]
+    found = generation_job(end_token=ENDS[kind](ends)).run(tmp_path / "run", threads=1)
+    cut = [row[: min((row.index(end) + 1 for end in ends if end in row), default=NEW)] for row in expected]
+    assert found.tokens() == cut
+    assert len({len(row) for row in cut}) > 1, "both of them end a row"
+    rows = found.state()["tokens"]
+    assert set(rows[2][len(PROMPTS[2]) + len(cut[2]) :]) <= {ends[0]}, "padded with the first"
+    assert ts.verify(found.folder, full=True).ok
+
+
+def test_one_end_token_is_the_same_job_however_it_is_written() -> None:
+    jobs = [generation_job(end_token=end) for end in (3, [3], np.uint8(3), torch.tensor(3), torch.tensor([3]))]
+    assert len({job.job().manifest.id for job in jobs}) == 1
+    assert generation_job(end_token=[]).job().manifest.id == generation_job().job().manifest.id
+
+
+@pytest.mark.parametrize("prompts", [[torch.tensor([1, 2, 3]), [4]], [np.array([1, 2, 3]), np.array([4], np.int32)]])
+def test_prompts_may_be_arrays(prompts: Any) -> None:
+    assert generation_job(prompts=prompts).numbers == [[1, 2, 3], [4]]
+    assert generation_job(prompts=torch.tensor([[1, 2], [3, 4]])).numbers == [[1, 2], [3, 4]]
 
 
 def test_drawn_tokens_are_those_of_a_reference(tmp_path: Path) -> None:
@@ -271,7 +315,20 @@ def test_prompts_may_be_texts(tmp_path: Path, expected: list[list[int]]) -> None
         ({"prompts": [[1], []]}, "prompt 1 has no tokens"),
         ({"prompts": ["ab"]}, "no tokenizer"),
         ({"prompts": [[1.5]]}, "prompt 0 is not a list of token numbers"),
+        ({"prompts": [[True]]}, "prompt 0 is not a list of token numbers"),
+        ({"prompts": [torch.tensor([1.0])]}, "prompt 0 is not a list of token numbers"),
+        ({"prompts": torch.tensor([1, 2])}, "prompt 0 is not a list of token numbers"),
+        ({"prompts": [1, 2]}, "prompt 0 is not a list of token numbers"),
+        ({"prompts": [[1, -1]]}, "prompt 0 is not a list of token numbers"),
         ({"new_tokens": 0}, "new_tokens|steps"),
+        ({"end_token": -1}, "-1 is no token.*None if the model has none"),
+        ({"end_token": [3, -1]}, "-1 is no token"),
+        ({"end_token": 2.0}, "2.0 is no token"),
+        ({"end_token": True}, "True is no token"),
+        ({"end_token": "</s>"}, "is no token"),
+        ({"end_token": [[1, 2]]}, "is no token"),
+        ({"padding": -100}, "padding=-100 is no token"),
+        ({"sampling": "greedy"}, "ts.Greedy"),
     ],
 )
 def test_jobs_that_cannot_be(changes: dict[str, Any], message: str) -> None:
@@ -285,6 +342,41 @@ def no_cache(model: Any, tokens: Any, cache: Any, positions: Any) -> Any:
 
 def wrong_shape(model: Any, tokens: Any, cache: Any, positions: Any) -> Any:
     return decode(model, tokens, cache, positions)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"end_token": WORDS}, f"the end token {WORDS} is one that the model does not know"),
+        ({"end_token": WORDS, "padding": 0}, f"{WORDS} can never be chosen.*numbered from 0 to {WORDS - 1}"),
+        ({"end_token": [1, 99]}, "the end token 99 can never be chosen"),
+        ({"prompts": [[1], [2, WORDS]]}, f"prompt 1 has the token {WORDS}, which the model does not know"),
+        ({"padding": WORDS}, f"padding={WORDS} is a token that the model does not know"),
+        ({"prompts": [[1] * 14]}, f"no position 24.*it has {CONTEXT}.*together may be {CONTEXT + 1}"),
+        ({"new_tokens": CONTEXT + 1}, "longest prompt has 5 tokens, and 25 are to be added"),
+    ],
+)
+def test_tokens_and_positions_beyond_their_tables_are_refused(changes: dict[str, Any], message: str) -> None:
+    """A table of the model that is indexed beyond its end is found before anything is captured."""
+    with pytest.raises(CaptureError, match=message):
+        generation_job(**changes).capture()
+
+
+def test_what_just_fits_its_tables_works(tmp_path: Path) -> None:
+    """The advice of the refusals above, followed to the last token."""
+    found = generation_job(
+        prompts=[[WORDS - 1] * 13], new_tokens=CONTEXT + 1 - 13, end_token=[WORDS - 1], padding=WORDS - 1
+    ).run(tmp_path / "run", threads=1)
+    assert found.state()["tokens"].shape == (1, CONTEXT + 1)
+
+
+def test_the_size_of_the_table_is_said_where_it_is_known() -> None:
+    class Known(TinyModel):
+        def get_input_embeddings(self) -> torch.nn.Module:
+            return self.token
+
+    with pytest.raises(CaptureError, match=f"it knows {WORDS}, numbered from 0 to {WORDS - 1}"):
+        generation_job(model=Known(), prompts=[[40]]).capture()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,15 @@ def shrink_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
     return torch.where((x >= -threshold) & (x <= threshold), 0.0, grad)
 
 
+def rrelu_backward(
+    grad: Tensor, x: Tensor, slopes: Tensor, lower: float, upper: float, training: bool, self_is_result: bool
+) -> Tensor:
+    """In training the slopes were drawn, and are 1 for positive elements."""
+    if training and upper - lower > 1e-6:
+        return grad * slopes
+    return torch.where(x > 0, grad, grad * ((lower + upper) / 2.0))
+
+
 def angle(x: Tensor) -> Tensor:
     """Of a real number: 0, or pi if it is negative."""
     return (
@@ -122,5 +131,6 @@ ACTIVATIONS: dict[OpOverload, Callable] = {
     aten.multilabel_margin_loss_backward.default: multilabel_margin_backward,
     aten.multilabel_margin_loss_forward.default: multilabel_margin,
     aten.round.decimals: round_decimals,
+    aten.rrelu_with_noise_backward.default: rrelu_backward,
     aten.softshrink_backward.default: shrink_backward,
 }

@@ -19,7 +19,12 @@ _FAMILIES = (
         "a table of cosines instead",
     ),
     (
-        ("gamma", "special_", "erfc", "erfinv", "aten.i0", "asinh", "acosh", "atanh"),
+        ("_standard_gamma_grad", "_dirichlet_grad"),
+        "samples of gamma, beta and Dirichlet distributions have no gradient in a program; take .sample() instead of "
+        ".rsample(), or a distribution that is made of normal numbers, such as LogNormal or LogisticNormal",
+    ),
+    (
+        ("igamma", "special_", "aten.i0"),
         "this function has no measured sequence of instructions; write it with exp, log, pow, sqrt, erf, tanh and the "
         "trigonometric functions, or take its values from a table that you pass as data",
     ),

@@ -108,12 +108,19 @@ class Blocks:
 
 # COUNTING
 def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall in each of equal intervals between two numbers. Shapes: (...) -> (bins,)."""
-    if min >= max:
-        raise CaptureError("histc takes its interval from the data; give it min and max")
+    """How many elements fall in each of equal intervals between two numbers. Shapes: (...) -> (bins,).
+
+    Equal numbers stand for the smallest and the largest element.
+    """
+    low: Tensor | float = min
+    high: Tensor | float = max
+    if min == max:  # the interval that the data span
+        least, most = aten.amin.default(x), aten.amax.default(x)
+        single = least == most
+        low, high = torch.where(single, least - 1, least), torch.where(single, most + 1, most)
     # PyTorch's own order of operations, which decides between two intervals.
-    number = ((x.flatten() - min) * bins / (max - min)).to(torch.int64).clamp(max=bins - 1)
-    inside = (x.flatten() >= min) & (x.flatten() <= max)
+    number = ((x.flatten() - low) * bins / (high - low)).to(torch.int64).clamp(max=bins - 1)
+    inside = (x.flatten() >= low) & (x.flatten() <= high)
     return ((number == torch.arange(bins).unsqueeze(1)) & inside).sum(1).to(x.dtype)
 
 

@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from tallystick.errors import CaptureError
-
 aten = torch.ops.aten
 Sizes = Sequence[int]
-
-BAG_SUM, BAG_MEAN = 0, 1  # of the ``mode`` argument of embedding bags
 
 
 # BY NUMBER AND BY MASK
@@ -72,6 +68,10 @@ def permute_copy(x: Tensor, dims: Sizes) -> Tensor:
     return x.permute(list(dims)).clone()
 
 
+def view_copy(x: Tensor, size: Sizes) -> Tensor:
+    return x.reshape(list(size)).clone()
+
+
 def unbind_copy(x: Tensor, dim: int = 0) -> list[Tensor]:
     return [part.clone() for part in x.unbind(dim)]
 
@@ -119,74 +119,7 @@ def trilinear(
     return aten.sum.dim_IntList(product, list(sumdim)) if sumdim else product
 
 
-# BAGS OF EMBEDDINGS
-def embedding_bag(
-    weight: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    scale_grad_by_freq: bool = False,
-    mode: int = BAG_SUM,
-    sparse: bool = False,
-    per_sample_weights: Tensor | None = None,
-    include_last_offset: bool = False,
-    padding_idx: int = -1,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums or means of rows of a table. Shapes: weight (V, D), indices (n,), offsets (bags,) -> (bags, D).
-
-    Also returns the bag of every index, the size of every bag, and something only maxima need.
-    """
-    if mode not in (BAG_SUM, BAG_MEAN) or scale_grad_by_freq:
-        raise CaptureError("embedding_bag can be captured with mode sum or mean, and scale_grad_by_freq=False")
-    bags = offsets.shape[0] - int(include_last_offset)
-    bag = (offsets[:bags] <= torch.arange(indices.shape[0]).unsqueeze(1)).sum(1) - 1
-    counted = torch.ones(indices.shape, dtype=torch.int64) if padding_idx < 0 else (indices != padding_idx).long()
-    rows = weight.index_select(0, indices) * counted.to(torch.float32).unsqueeze(1)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.unsqueeze(1)
-    size = torch.zeros(bags, dtype=torch.int64).index_add(0, bag, counted)
-    total = torch.zeros(bags, weight.shape[1]).index_add(0, bag, rows)
-    if mode == BAG_MEAN:
-        total = total / size.clamp(min=1).to(torch.float32).unsqueeze(1)
-    return total, bag, size, torch.zeros(bags, dtype=torch.int64)
-
-
-def embedding_bag_backward(
-    grad: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    offset2bag: Tensor,
-    bag_size: Tensor,
-    maximum_indices: Tensor,
-    num_weights: int,
-    scale_grad_by_freq: bool,
-    mode: int,
-    sparse: bool,
-    per_sample_weights: Tensor | None,
-    padding_idx: int = -1,
-) -> Tensor:
-    if mode == BAG_MEAN:
-        grad = grad / bag_size.clamp(min=1).to(torch.float32).unsqueeze(1)
-    rows = grad.index_select(0, offset2bag)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.unsqueeze(1)
-    if padding_idx >= 0:
-        rows = torch.where((indices != padding_idx).unsqueeze(1), rows, 0.0)
-    return torch.zeros(num_weights, grad.shape[1]).index_add(0, indices, rows)
-
-
-def embedding_bag_weights_backward(
-    grad: Tensor, weight: Tensor, indices: Tensor, offsets: Tensor, offset2bag: Tensor, mode: int, padding_idx: int = -1
-) -> Tensor:
-    """The gradient by the weight of every index."""
-    share = (grad.index_select(0, offset2bag) * weight.index_select(0, indices)).sum(1)
-    return share if padding_idx < 0 else torch.where(indices != padding_idx, share, 0.0)
-
-
 SELECTIONS: dict[OpOverload, Callable] = {
-    aten._embedding_bag.default: embedding_bag,
-    aten._embedding_bag_backward.default: embedding_bag_backward,
-    aten._embedding_bag_forward_only.default: embedding_bag,
-    aten._embedding_bag_per_sample_weights_backward.default: embedding_bag_weights_backward,
     aten._trilinear.default: trilinear,
     aten.addbmm.default: addbmm,
     aten.as_strided_copy.default: as_strided_copy,
@@ -202,4 +135,5 @@ SELECTIONS: dict[OpOverload, Callable] = {
     aten.tril_indices.default: tril_indices,
     aten.triu_indices.default: triu_indices,
     aten.unbind_copy.int: unbind_copy,
+    aten.view_copy.default: view_copy,
 }

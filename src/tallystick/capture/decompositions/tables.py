@@ -16,6 +16,11 @@ from torch._ops import OpOverload
 
 from tallystick.capture.decompositions.activations import ACTIVATIONS
 from tallystick.capture.decompositions.distances import DISTANCES
+from tallystick.capture.decompositions.embeddings import EMBEDDINGS, renorm_
+from tallystick.capture.decompositions.error_functions import ERROR_FUNCTIONS
+from tallystick.capture.decompositions.fake_quantisation import FAKE_QUANTISATION, observe_and_quantise
+from tallystick.capture.decompositions.gamma_functions import GAMMA_FUNCTIONS
+from tallystick.capture.decompositions.grid_sampling import GRID_SAMPLING
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.decompositions.operands import OPERANDS
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
@@ -66,16 +71,19 @@ _WRITTEN_OUT = [
     aten.vdot,
 ]
 # Kept whole: their lowerings are better than what they would be written out as.
-_KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
+_KEPT_WHOLE = [aten.index_add.default]
 
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten.native_batch_norm.default: batch_norm,
+    aten._fused_moving_avg_obs_fq_helper.default: observe_and_quantise,
     aten._grouped_mm.default: grouped_mm,
+    aten.embedding_renorm_.default: renorm_,
     **OPERANDS,
 }
 
 _OURS = (
-    ACTIVATIONS, DISTANCES, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+    ACTIVATIONS, DISTANCES, EMBEDDINGS, ERROR_FUNCTIONS, FAKE_QUANTISATION, GAMMA_FUNCTIONS, GRID_SAMPLING,
+    NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
 )  # fmt: skip
 
 CORE: dict[OpOverload, Callable] = {

@@ -136,8 +136,7 @@ def embedding_dense_backward(
     scale_grad_by_freq: bool,
 ) -> TensorView:
     """Rows of a gradient added to the rows they came from. Shapes: grad (..., D), indices (...) -> (V, D)."""
-    if scale_grad_by_freq:
-        raise CaptureError(f"{ctx.line}: scale_grad_by_freq cannot be captured; leave it False")
+    assert not scale_grad_by_freq, "written out before"
     width = grad.shape[-1]
     source, rows = grad.reshape([-1, width]), indices.reshape([-1, 1])
 

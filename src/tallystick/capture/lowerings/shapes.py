@@ -190,6 +190,9 @@ def stack(ctx: Lowering, tensors: Sequence[TensorView], dim: int = 0) -> TensorV
 def constant_pad(ctx: Lowering, x: TensorView, pads: Sequence[int], value: Number = 0) -> TensorView:
     """Pads come in pairs, from the last dimension backwards."""
     fill = constant_word(x.dtype, value)
+    kept = [x.shape[x.rank - 1 - i] + min(pads[2 * i], 0) + min(pads[2 * i + 1], 0) for i in range(len(pads) // 2)]
+    if min(kept, default=1) <= 0:  # all is cut off before anything is added
+        return ctx.word(x.dtype, fill, ctx.result.shape)
     for i in range(len(pads) // 2):
         x = x.pad(x.rank - 1 - i, pads[2 * i], pads[2 * i + 1], fill)
     return x

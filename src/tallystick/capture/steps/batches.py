@@ -36,6 +36,35 @@ def batch_positions(step: Tensor, batch_size: int, rows: int, steps: int) -> Ten
     return _sum_modulo(start, places, rows)
 
 
+def epoch_positions(step: Tensor, batch_size: int, rows: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder of (step * batch_size + j) by ``rows``, exactly: epochs, and places in them.
+
+    Shapes: step (1,) -> (batch_size,) each. Needs batch_size <= rows < 2^31.
+    """
+    places = torch.arange(batch_size)
+    if steps * batch_size < _WORDS:
+        number = step * batch_size + places
+        epoch = torch.div(number, rows, rounding_mode="floor")
+        return epoch, number - epoch * rows
+    whole = torch.div(step, rows, rounding_mode="floor")
+    epoch, start = _product_divided(step - whole * rows, batch_size, rows)
+    room = rows - start
+    over = places >= room
+    return epoch + whole * batch_size + over.long(), torch.where(over, places - room, start + places)
+
+
+def _product_divided(a: Tensor, factor: int, modulus: int) -> tuple[Tensor, Tensor]:
+    """Quotient and remainder of a * factor by ``modulus``, as ``_product_modulo`` goes about it."""
+    quotient, total = torch.zeros_like(a), torch.zeros_like(a)
+    for bit in bin(factor)[2:]:
+        quotient = quotient + quotient + (total >= modulus - total).long()
+        total = _sum_modulo(total, total, modulus)
+        if bit == "1":
+            quotient = quotient + (a >= modulus - total).long()
+            total = _sum_modulo(total, a, modulus)
+    return quotient, total
+
+
 def _product_modulo(a: Tensor, factor: int, modulus: int) -> Tensor:
     """a * factor % modulus by doubling and adding; every sum that is used is below ``modulus``."""
     total = torch.zeros_like(a)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tallystick.capture.inputs import Input, batch_inputs
 from tallystick.capture.preprocess import standardise
+from tallystick.capture.rounded_data import as_float32
 from tallystick.capture.steps.program import capture_program
 from tallystick.capture.tracing.provenance import section
 from tallystick.capture.training import explained
@@ -38,6 +39,7 @@ def capture_dataset(
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
     inputs = batch_inputs(dict(data))
+    data = {name: as_float32(f"data.{name}", values)[0] for name, values in data.items()}
     rows = next(iter(inputs.values())).shape[0]
     if not 0 < chunk_rows <= rows:
         raise CaptureError(f"chunk_rows is {chunk_rows}, but the data has {rows} rows")
@@ -57,7 +59,8 @@ def capture_dataset(
     constants = {f"data.{name}": values for name, values in data.items()}
     roots = {"prepare": prepare}
     captured = capture_program(step, state=state, constants=constants, seed=seed, steps=step.steps, roots=roots)
-    return CapturedDataset(captured, step.steps)
+    notes = tuple(made.note for made in inputs.values() if made.note)
+    return CapturedDataset(replace(captured, notes=notes), step.steps)
 
 
 class DatasetStep:

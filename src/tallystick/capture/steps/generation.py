@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tallystick.capture.sampling_rules import Sampling
 from tallystick.capture.steps.program import capture_program
 from tallystick.capture.steps.sampling import choose
+from tallystick.capture.steps.token_tables import require_known
 from tallystick.capture.tracing.kv_cache import KeyValueCache, MaskWriter, Probe
 from tallystick.capture.tracing.provenance import section
 from tallystick.errors import CaptureError
@@ -55,7 +56,7 @@ def capture_generation(
     new_tokens: int,
     sampling: Sampling,
     seed: int = 0,
-    end_token: int | None = None,
+    end_tokens: Sequence[int] = (),
     padding: int = 0,
     decode: Decode | None = None,
     prefill: bool = True,
@@ -71,7 +72,8 @@ def capture_generation(
     call = transformers_decode(model, batch.tokens.shape[1] - 1) if decode is None else decode
     with evaluation_mode(model):
         state = batch.start(cache_layers(model, call))
-        step = GenerationStep(call, batch, sampling, end_token)
+        require_known(model, call, prompts, padding, end_tokens, batch.tokens.shape[1] - 2)
+        step = GenerationStep(call, batch, sampling, end_tokens)
         constants = {LENGTHS: batch.lengths}
 
         def program(function: Callable[..., dict[str, Tensor]]) -> Captured:
@@ -131,8 +133,8 @@ class Batch:
 class GenerationStep:
     """The two step functions."""
 
-    def __init__(self, call: Decode, batch: Batch, sampling: Sampling, end_token: int | None) -> None:
-        self.call, self.batch, self.sampling, self.end_token = call, batch, sampling, end_token
+    def __init__(self, call: Decode, batch: Batch, sampling: Sampling, end_tokens: Sequence[int]) -> None:
+        self.call, self.batch, self.sampling, self.end_tokens = call, batch, sampling, end_tokens
 
     def prefill(self, state: dict[str, Tensor], constants: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Feed all of the prompts but their last tokens. Padding is fed, too: nothing that counts ever sees it."""
@@ -152,14 +154,16 @@ class GenerationStep:
             fed = tokens.gather(1, position[:, None]).long()
         cache = cache_of(state, position[:, None], prefill=False)
         logits = self._feed(model, fed, cache)
-        chosen = choose(self.last(logits), self.sampling)
+        last = self.last(logits)
+        self._require_choosable(last.shape[-1])
+        chosen = choose(last, self.sampling)
         with section("tokens: append"):
             following = position + 1
             given = tokens.gather(1, following[:, None])[:, 0]
             added = torch.where(following < ends, chosen, self.batch.padding)
             added = torch.where(following < lengths, given, added)
-            if self.end_token is not None:
-                over = (chosen == self.end_token) & (following >= lengths) & (following < ends)
+            if self.end_tokens:
+                over = self._ends(chosen) & (following >= lengths) & (following < ends)
                 ends = torch.where(over, following + 1, ends).to(ends.dtype)
             tokens = tokens.scatter(1, following[:, None], added[:, None].to(tokens.dtype))
         return {TOKENS: tokens, "position": following.to(torch.int32), ENDS: ends, **cache_state(cache)}
@@ -168,6 +172,22 @@ class GenerationStep:
         """Call the model. Shapes: (rows, fed) -> (rows, fed, vocabulary)."""
         with MaskWriter(cache):
             return self.call(model, tokens, cache, cache.positions)
+
+    def _ends(self, chosen: Tensor) -> Tensor:
+        """Which rows end with the token chosen for them. Shapes: (rows,) -> (rows,), bool."""
+        ends = chosen == self.end_tokens[0]
+        for token in self.end_tokens[1:]:
+            ends = ends | (chosen == token)
+        return ends
+
+    def _require_choosable(self, vocabulary: int) -> None:
+        """Refuse end tokens that are never chosen."""
+        for token in self.end_tokens:
+            if token >= vocabulary:
+                raise CaptureError(
+                    f"the end token {token} can never be chosen: the model chooses among {vocabulary} tokens, numbered "
+                    f"from 0 to {vocabulary - 1}. Give one of those, or leave end_token out"
+                )
 
     def last(self, logits: Tensor) -> Tensor:
         """Logits of the one token that was fed. Shapes: (rows, 1, vocabulary) -> (rows, vocabulary)."""

@@ -12,11 +12,12 @@ from torch.nn.parameter import is_lazy
 from tallystick.capture.inputs import Input, Role, batch_inputs, from_array, from_tensor, require_finite
 from tallystick.capture.optimizers.ema import EMA
 from tallystick.capture.optimizers.optimizer import Optimizer
-from tallystick.capture.steps.batches import batch_positions, shuffled_order
+from tallystick.capture.steps.batches import shuffled_order
 from tallystick.capture.steps.belongings import Belonging, Belongings, Borrower
 from tallystick.capture.steps.hooks import after_accumulation, lend_hooks, refuse_new_hooks, refuse_own_backward
 from tallystick.capture.steps.loss import Loss, require_names, require_signature, with_metrics
 from tallystick.capture.steps.narrowing import SCALE, WIDENED, dequantized, quantized, stored_narrow
+from tallystick.capture.steps.orders import ORDER, Shuffle, rows_of_batch
 from tallystick.capture.steps.update import Update
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
@@ -49,8 +50,10 @@ class TrainingStep:
         ema: EMA | None = None,
         storage: Storage | None = None,
         metrics: Sequence[str] = (),
+        shuffle: Shuffle = "once",
     ) -> None:
         self.own, self.model, self.loss = belongings, belongings.model, loss
+        self.shuffle: Shuffle = shuffle
         self.batch_size, self.steps, self.seed, self.accumulate = batch_size, steps, seed, accumulate
         self.storage = Storage() if storage is None else storage
         if not self.own.trained:
@@ -96,8 +99,9 @@ class TrainingStep:
 
     def _constants(self) -> Iterator[Input]:
         yield from self.data.values()
-        order = shuffled_order(self.rows, self.seed)
-        yield Input("order", Role.CONSTANT, torch.int64, order.shape, order)
+        if self.shuffle == "once":
+            order = shuffled_order(self.rows, self.seed)
+            yield Input(ORDER, Role.CONSTANT, torch.int64, order.shape, order)
         yield from self.update.constants()
 
     @property
@@ -151,8 +155,7 @@ class TrainingStep:
     def _batch(self, at: dict[str, Tensor], recorder: SourceRecorder) -> dict[str, Tensor]:
         """The rows of every data array that this step sees."""
         with recorder.section("batch: rows of the data"):
-            positions = batch_positions(at["step"], self.batch_size, self.rows, self.steps)
-            rows = at["order"].index_select(0, positions)
+            rows = rows_of_batch(self.shuffle, at, self.batch_size, self.rows, self.steps, self.seed)
         batch: dict[str, Tensor] = {}
         for name, made in self.data.items():
             with recorder.section(f"batch: {name}"):

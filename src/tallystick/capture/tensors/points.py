@@ -27,6 +27,9 @@ class Point(CodeBuilder):
     def emit(self, op: Op, *args: Register, imm: int = 0) -> Register:
         return self._scalars.emit(op, *args, imm=imm)
 
+    def step(self) -> Register:
+        return self._scalars.step()
+
     def index(self, axis: int) -> Register:
         """The point's index in a dimension (reduce dimensions come after the output's)."""
         return self._scalars.affine(self._dims[axis])

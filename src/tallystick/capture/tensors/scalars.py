@@ -36,6 +36,7 @@ class ScalarGraph(CodeBuilder):
 
     def __init__(self) -> None:
         super().__init__()
+        self.first_step = 0
         self._forms: list[Affine] = []
         self._reads: list[Read] = []
         self._read_scalars: list[tuple[Scalar, ...]] = []  # what each read computes its index with
@@ -44,6 +45,11 @@ class ScalarGraph(CodeBuilder):
         self._moved: dict[tuple[Scalar, tuple[Affine, ...], int], Scalar] = {}
 
     # LEAVES
+    def step(self) -> Scalar:
+        """The number of the step, counted from ``first_step`` on."""
+        number = super().step()
+        return self.iadd(number, self.word(self.first_step)) if self.first_step else number
+
     def affine(self, form: Affine) -> Scalar:
         """The value of a form, as an integer."""
         if form.computed:

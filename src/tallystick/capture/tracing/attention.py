@@ -7,21 +7,10 @@ rows that see nothing. Without a mask every row sees something, and the scale is
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-
-
-class AttentionWriter(TorchFunctionMode):
-    """Writes out attention without a mask of its own while the user's code is traced; PyTorch does the rest."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return attention(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
 
 
 def attention(

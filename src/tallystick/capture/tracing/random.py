@@ -9,15 +9,14 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tallystick.capture.tracing.draws import DRAWS, INSTEAD
 from tallystick.capture.tracing.provenance import here
 from tallystick.errors import CaptureError
 
@@ -26,11 +25,14 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 SEEDS = 1 << 64
 SITES = 1 << 31
+_MARK = 0x7A115715  # a seed to know a generator by
+_OTHERS = (
+    "rand, randn, randint, randperm, bernoulli, dropout, multinomial, normal, exponential, gamma and Dirichlet numbers "
+    "can, or put random numbers into the data"
+)
 
 _LIBRARY = torch.library.Library("tallystick", "DEF")
 _LIBRARY.define("philox(Tensor step, int blocks, int seed, int site) -> (Tensor, Tensor, Tensor, Tensor)")
-
-aten = torch.ops.aten
 
 
 @torch.library.impl(_LIBRARY, "philox", "Meta")
@@ -102,14 +104,13 @@ class Sampler(TorchDispatchMode):
         return site % SITES
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **(kwargs or {}))
-        if func not in _DRAWS:
-            raise CaptureError(
-                f"{func} cannot be drawn inside a program{here()}; "
-                "rand, randn, randint, bernoulli and dropout can, or put random numbers into the data"
-            )
-        return _DRAWS[func](self, *args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in DRAWS:
+            return DRAWS[func](self, *_without_generator(func, args), **_without_generator(func, kwargs))
+        if func not in INSTEAD and torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        instead = INSTEAD.get(func, _OTHERS)
+        raise CaptureError(f"{func} cannot be drawn inside a program{here()}; {instead}")
 
     def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Multiples of 2^-24 in [0, 1), scaled to [low, high)."""
@@ -117,6 +118,15 @@ class Sampler(TorchDispatchMode):
         words = torch.ops.tallystick.philox(self._step, (elements + 3) // 4, self._seed, self._next_site())
         drawn = torch.stack(words, dim=-1).reshape(-1)[:elements].reshape(list(shape))
         return drawn if (low, high) == (0.0, 1.0) else drawn * (high - low) + low
+
+    def fine(self, shape: Any) -> Tensor:
+        """Numbers in [2^-49, 1), spaced by 2^-48 near 0: a uniform number, and another below its last digit."""
+        fraction = self.uniform(shape) * 2.0**-24 + 2.0**-49
+        return (self.uniform(shape) + fraction).clamp(max=1.0 - 2.0**-24)
+
+    def exponential(self, shape: Any) -> Tensor:
+        """-log of a uniform number, never 0 and never infinite: between 2^-49 and 16.7."""
+        return -torch.log1p(-self.fine(shape))
 
     def normal(self, shape: Any, mean: float = 0.0, std: float = 1.0) -> Tensor:
         """Box and Muller's transform of two uniform draws."""
@@ -131,35 +141,31 @@ class Sampler(TorchDispatchMode):
         return (self.uniform(shape) * float(high - low)).long().clamp(max=high - low - 1) + low
 
 
-def _like(drawn: Tensor, x: Tensor | None, options: dict[str, Any]) -> Tensor:
-    dtype = options.get("dtype") or (x.dtype if x is not None else None)
-    return drawn if dtype is None else drawn.to(dtype)
+def _without_generator(func: Any, given: Any) -> Any:
+    """Arguments without the generator, which may be PyTorch's own or None; another one is refused.
+
+    Raises: CaptureError for a generator of the user's, whose state a program does not know.
+    """
+    items = given.items() if isinstance(given, dict) else enumerate(given)
+    if any(isinstance(value, torch.Generator) and not _is_default(value) for _, value in items):
+        raise CaptureError(
+            f"{func} draws from a generator of its own{here()}: in a program all numbers come from the job's seed, the "
+            "step and the place of the draw, so that seeding a generator does nothing. Leave generator= out and give "
+            "the job a seed, or draw outside of the step and pass the numbers as data"
+        )
+    if isinstance(given, dict):
+        return {key: value for key, value in given.items() if key != "generator"}
+    return [value for value in given if not isinstance(value, torch.Generator)]
 
 
-def _integers(sampler: Sampler, shape: Any, low: int, high: int, options: dict[str, Any]) -> Tensor:
-    return sampler.integers(shape, low, high).to(options.get("dtype") or torch.int64)
-
-
-def _native_dropout(sampler: Sampler, x: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
-    if train is False:
-        return x, torch.ones_like(x, dtype=torch.bool)
-    kept = sampler.uniform(x.shape) < 1.0 - p
-    return x * kept * (1.0 / (1.0 - p) if p < 1.0 else 0.0), kept
-
-
-_DRAWS: dict[OpOverload, Callable[..., Any]] = {
-    aten.bernoulli.default: lambda s, x, **o: (s.uniform(x.shape) < x).to(x.dtype),
-    aten.bernoulli.p: lambda s, x, p, **o: (s.uniform(x.shape) < p).to(x.dtype),
-    aten.bernoulli_.float: lambda s, x, p=0.5, **o: x.copy_(s.uniform(x.shape) < p),
-    aten.bernoulli_.Tensor: lambda s, x, p, **o: x.copy_(s.uniform(x.shape) < p),
-    aten.rand.default: lambda s, shape, **o: _like(s.uniform(shape), None, o),
-    aten.rand_like.default: lambda s, x, **o: _like(s.uniform(x.shape), x, o),
-    aten.uniform_.default: lambda s, x, low=0.0, high=1.0, **o: x.copy_(s.uniform(x.shape, low, high)),
-    aten.randn.default: lambda s, shape, **o: _like(s.normal(shape), None, o),
-    aten.randn_like.default: lambda s, x, **o: _like(s.normal(x.shape), x, o),
-    aten.normal_.default: lambda s, x, mean=0.0, std=1.0, **o: x.copy_(s.normal(x.shape, mean, std)),
-    aten.randint.default: lambda s, high, shape, **o: _integers(s, shape, 0, high, o),
-    aten.randint.low: lambda s, low, high, shape, **o: _integers(s, shape, low, high, o),
-    aten.randint_like.default: lambda s, x, high, **o: _integers(s, x.shape, 0, high, {"dtype": x.dtype} | o),
-    aten.native_dropout.default: _native_dropout,
-}
+def _is_default(generator: torch.Generator) -> bool:
+    """Whether this is PyTorch's own generator, which arrives here as another object of Python."""
+    before = torch.default_generator.get_state()
+    try:
+        torch.default_generator.manual_seed(_MARK)
+        if generator.initial_seed() != _MARK:
+            return False
+        torch.default_generator.manual_seed(_MARK + 1)
+        return generator.initial_seed() == _MARK + 1
+    finally:
+        torch.default_generator.set_state(before)

@@ -44,6 +44,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -53,9 +54,9 @@ from tallystick.capture.decompositions.tables import CORE, UNDER_AUTOGRAD
 from tallystick.capture.inputs import Input, Role, from_tensor
 from tallystick.capture.reach.world import World
 from tallystick.capture.stages import begin
-from tallystick.capture.tracing.attention import AttentionWriter
 from tallystick.capture.tracing.cleaning import clean
 from tallystick.capture.tracing.conversions import empty_conversions_left_out
+from tallystick.capture.tracing.functions import FunctionWriter
 from tallystick.capture.tracing.interception import Interceptor
 from tallystick.capture.tracing.library import library_for_tracing
 from tallystick.capture.tracing.noting import check_input, check_names, noted
@@ -145,7 +146,7 @@ def _record(step: StepFunction, watch: Watch, world: World) -> fx.GraphModule:
     numbers: list[Ref] = []
 
     def watched(*tensors: torch.Tensor) -> list[torch.Tensor]:
-        with Interceptor(watch), AttentionWriter():
+        with Interceptor(watch), FunctionWriter():
             watch.begin(tensors)
             results = step(tensors, watch)
         numbers[:] = watch.numbers(results)
@@ -239,6 +240,19 @@ def _is_float(value: Any) -> bool:
 class _SourceKeeper(fx.Interpreter):
     """Runs a recorded graph under a tracer, handing every node's source on to the nodes made from it."""
 
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # errors name the user's line instead
+        self._held: list[torch.Tensor] = []  # tensors that the code closed over
+
+    def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A tensor that the code closed over: what is made of it may be written to, as what is made of inputs."""
+        # pyright: ignore below and further down: functionalisation by hand has no public names.
+        made = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+        held = made._wrap_functional_tensor(super().get_attr(target, args, kwargs), made.maybe_current_level())
+        self._held.append(held)
+        return held
+
     def run_node(self, n: fx.Node):
         proxy_mode = get_proxy_mode()
         assert proxy_mode is not None, "run while tracing"
@@ -251,6 +265,13 @@ class _SourceKeeper(fx.Interpreter):
             if node is last:
                 break
             node.meta[SOURCE] = n.meta.get(SOURCE)
+        writes = isinstance(n.target, OpOverload) and n.target._schema.is_mutable
+        changed = torch._functionalize_has_data_mutation  # pyright: ignore[reportAttributeAccessIssue]
+        if writes and any(changed(held) for held in self._held):
+            raise CaptureError(
+                f"{n.meta.get(SOURCE)}\n  writes to a tensor that is made outside of the step, and that no step starts "
+                "with: make it a buffer of the model, which is kept, or write to a .clone() of it"
+            )
         return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch._ops import OpOverload
 
 from tallystick.capture.inputs import Input, Role
 from tallystick.capture.tracing.dependence import explain
-from tallystick.capture.tracing.settings import setting_for
+from tallystick.capture.tracing.remedies import remedy, setting_for
 from tallystick.capture.watching.branches import asking_frame, assumption
 from tallystick.capture.watching.checks import Check, Indexed, finder, outside, range_text
 from tallystick.capture.watching.intervals import Intervals
@@ -125,8 +126,8 @@ class Watch:
         except RuntimeError as error:
             if _ASKING.isdisjoint(func.tags):
                 raise
-            text = line()
-            raise CaptureError(f"{text}\n  {explain(func)}{setting_for(text)}") from error
+            text, helped = line(), remedy(sys._getframe(1))
+            raise CaptureError(f"{text}\n  {helped or explain(func)}{setting_for(text)}") from error
         self.ledger.enter(func, encoded, named, tensors, result)
         if not self.first and self.different is None and self.ledger.count > before:
             self.different = line()
