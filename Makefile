@@ -6,13 +6,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt tools/setup_venv.py
 RUNS ?= runs
+JOBS ?= 2000
+SEED ?= 0
 ANVIL_VERSION := 1.7.1
 # A file's tests share what they compile, so a file stays with one process.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo chat test test-all check format bench exhaustive fuzz anvil docs clean
+.PHONY: help setup demo chat test test-all check format bench exhaustive fuzz differential anvil docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +52,9 @@ exhaustive: $(VENV)/.dev  ## elementary functions over all 2^32 inputs
 
 fuzz: $(VENV)/.dev  ## throw damaged programs at the decoder and the verifier
 	$(BIN)/python tests/fuzz/fuzz_decoder.py
+
+differential: $(VENV)/.dev  ## compare random small training jobs with eager PyTorch (JOBS=2000 SEED=0)
+	PYTHONPATH=tests $(BIN)/python -m differential --jobs $(JOBS) --seed $(SEED)
 
 anvil: $(VENV)/.dev  ## install the development node that some tests talk to (needs npm; without it they are skipped)
 	@command -v npm >/dev/null || { echo "Anvil comes from npm, which is not installed: https://nodejs.org"; exit 2; }

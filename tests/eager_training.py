@@ -53,9 +53,12 @@ class EagerRun:
         metrics: Sequence[str] = (),
         shuffle: str | None = "once",
     ) -> None:
-        self.model = copy.deepcopy(model).train()
+        self.model = self.taken(model)
+        self.loss = loss
+        if not self.model.training:
+            self.model.train()
         self.storage = storage or Storage()
-        self.trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.trained = self.trainable()
         # Where updates are added: to the parameters, or to copies that the parameters are rounded from.
         self.masters = (
             {name: nn.Parameter(p.detach().clone()) for name, p in self.trained.items()}
@@ -68,20 +71,40 @@ class EagerRun:
         self.store()
         self.optimizers = torch_optimizers(optimizer, self.masters)
         self.clip_norm, self.clip_value = optimizer.clip_norm, optimizer.clip_value
-        self.average = None if ema is None else averaged_model(self.model, EMA.of(ema))
+        self.average = None if ema is None else self.averaged(ema)
         self.records = {name: np.zeros(steps, np.float32) for name in ("loss", *metrics)}
-        tensors = {name: torch.from_numpy(array) for name, array in data.items()}
+        tensors = {name: torch.as_tensor(array) for name, array in data.items()}
         rows = len(next(iter(data.values())))
         orders = Orders(rows, seed, shuffle)
         for step in range(steps):
             chosen = torch.from_numpy(orders.rows(step * batch_size + np.arange(batch_size)))
-            returned = loss(self.model, **{name: tensor[chosen] for name, tensor in tensors.items()})
-            value, found = returned if isinstance(returned, tuple) else (returned, {})
-            (value / accumulate).backward()
-            for name, number in {"loss": value, **found}.items():
+            found = self.differentiate(step, accumulate, {name: tensor[chosen] for name, tensor in tensors.items()})
+            for name, number in found.items():
                 self.records[name][step] = number.item()
             if (step + 1) % accumulate == 0:
                 self.update()
+
+    def taken(self, model: nn.Module) -> nn.Module:
+        """The module that is trained: a copy."""
+        return copy.deepcopy(model)
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """What the optimizer is given."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def averaged(self, ema: float | EMA) -> AveragedModel:
+        return averaged_model(self.model, EMA.of(ema))
+
+    def average_of(self, model: nn.Module) -> nn.Module:
+        """What the average is taken of, after an update."""
+        return model
+
+    def differentiate(self, step: int, accumulate: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Forward and backward of one batch; returns what is recorded."""
+        returned = self.loss(self.model, **batch)
+        value, found = returned if isinstance(returned, tuple) else (returned, {})
+        (value / accumulate).backward()
+        return {"loss": value, **found}
 
     @property
     def losses(self) -> np.ndarray:
@@ -101,7 +124,7 @@ class EagerRun:
             optimizer.zero_grad()
         self.store()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update_parameters(self.average_of(self.model))
 
     def store(self) -> None:
         """Round what is stored narrow."""

@@ -1,9 +1,10 @@
 """Which operators are written out in terms of others, and how, before lowering.
 
 Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
-mutation PyTorch does not declare, and those whose shapes or devices it does not always know. ``CORE`` applies
-afterwards, to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form
-that lowers well, and with ours (``normal_forms.py``, ``routing.py``).
+mutation PyTorch does not declare, and those whose shapes or devices it does not always know; and it refuses operands
+that eager PyTorch refuses. ``CORE`` applies afterwards, to the functional record: PyTorch's own core ATen
+decompositions, without those that would lose a form that lowers well, and with ours (``normal_forms.py``,
+``routing.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tallystick.capture.decompositions.fake_quantisation import FAKE_QUANTISATIO
 from tallystick.capture.decompositions.gamma_functions import GAMMA_FUNCTIONS
 from tallystick.capture.decompositions.grid_sampling import GRID_SAMPLING
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm, zeros
+from tallystick.capture.decompositions.operands import OPERANDS
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
 from tallystick.capture.decompositions.resampling_by_matrices import RESAMPLING
@@ -78,6 +80,7 @@ UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten._fused_moving_avg_obs_fq_helper.default: observe_and_quantise,
     aten._grouped_mm.default: grouped_mm,
     aten.embedding_renorm_.default: renorm_,
+    **OPERANDS,
 }
 
 _OURS = (

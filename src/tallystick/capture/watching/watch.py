@@ -121,6 +121,8 @@ class Watch:
         below = func if self.first else self.around.written_out.get(func, func)
         try:
             result = below(*args, **kwargs)
+            if result is NotImplemented:
+                result = func(*args, **kwargs)
         except RuntimeError as error:
             if _ASKING.isdisjoint(func.tags):
                 raise
