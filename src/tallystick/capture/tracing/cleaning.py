@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from tallystick.capture.tracing.provenance import SOURCE
+from tallystick.errors import CaptureError
+
 aten = torch.ops.aten
 
 # Without mutation and with every value dense, these are the identity.
@@ -27,12 +30,24 @@ _RESHAPES = frozenset({aten._unsafe_view.default, aten.reshape.default, aten._re
 def clean(module: fx.GraphModule) -> fx.GraphModule:
     """Tidy the module's graph in place. The order of what remains does not change."""
     graph = module.graph
+    for node in graph.find_nodes(op="call_function", target=aten.as_strided.default):
+        _require_dense(node)
     for node in list(graph.nodes):
         _simplify(node)
     _share_equal_nodes(graph)
     graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
     graph.lint()
     return module
+
+
+def _require_dense(node: fx.Node) -> None:
+    """Refuse strides over a tensor whose memory is in another order than its elements."""
+    operand = node.args[0]
+    assert isinstance(operand, fx.Node), "as_strided has a tensor operand"
+    if not operand.meta["val"].is_contiguous():
+        raise CaptureError(
+            f"{node.meta.get(SOURCE)}\n  as_strided of a tensor that is itself strided; call .contiguous() on it first"
+        )
 
 
 def _simplify(node: fx.Node) -> None:

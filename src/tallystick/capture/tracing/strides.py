@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from tallystick.errors import CaptureError
+
 aten = torch.ops.aten
 
 
@@ -22,7 +24,8 @@ def as_strided_scatter(
     x: Tensor, source: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
     """x with ``source`` (of shape ``size``) where these strides lead, counted in elements from the first of x."""
-    x = x.contiguous()
+    if not x.is_contiguous():
+        raise CaptureError("as_strided of a tensor that is itself strided; call .contiguous() on it first")
     offset = storage_offset or 0
     if offset == 0 and math.prod(size) == x.numel() and is_row_major(size, stride):
         return source.reshape(x.shape)
