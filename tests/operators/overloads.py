@@ -110,6 +110,8 @@ def describe(operator: OpOverload, arguments: Arguments | None) -> dict[str, Any
         return {"is": rule or "refused", "sampled": True, "message": f"{type(error).__name__}: {first_line(error)}"}
     targets = {node.target for node in traced.graph.nodes if node.op == "call_function"}
     names = {target.name() for target in targets if isinstance(target, OpOverload)}
+    if operator.name() in names and operator in lowerings():
+        rule = "lowered"  # only certain forms of it are written out before
     parts = sorted({name.removeprefix("aten::").split(".")[0] for name in names})
     found = {"is": rule or "decomposed", "sampled": True, "kernels": len(lowered.program.kernels)}
     return found | ({"into": parts} if found["is"] == "decomposed" else {})

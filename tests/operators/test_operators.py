@@ -64,7 +64,7 @@ def test_the_page_is_made_of_the_results() -> None:
     assert page.PAGE.read_text("utf-8") == page.current()
 
 
-def test_nine_of_ten_samples_pass() -> None:
+def test_ninety_nine_of_a_hundred_samples_pass() -> None:
     entries = [RESULTS.operators[name] for name in claimed()]
     tried = sum(entry.forward.tried + entry.backward.tried for entry in entries)
-    assert sum(entry.forward.passed + entry.backward.passed for entry in entries) >= 0.9 * tried
+    assert sum(entry.forward.passed + entry.backward.passed for entry in entries) >= 0.99 * tried

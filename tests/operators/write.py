@@ -73,8 +73,10 @@ def main() -> int:
     started = time.monotonic()
     for number, (name, entry, described) in enumerate(try_all(names, arguments.most, arguments.processes), 1):
         results.operators[name] = entry
-        # The arguments of a smaller sample may be of another operator's: the first description stays, unless it fails.
-        results.overloads |= described
+        for overload, found in described.items():
+            # Arguments that no program holds, such as float64, say nothing of an operator that takes others.
+            if found["is"] != "refused" or results.overloads.get(overload, found)["is"] == "refused":
+                results.overloads[overload] = found
         save(results)
         forward, backward = entry.forward, entry.backward
         seconds = time.monotonic() - started

@@ -10,11 +10,10 @@ from tallystick.capture.registry import lowers
 from tallystick.capture.tensors.context import Lowering
 from tallystick.capture.tensors.points import Point
 from tallystick.capture.tensors.views import TensorView
+from tallystick.capture.tracing.ctc import IMPOSSIBLE
 from tallystick.ir import elementary
 from tallystick.ir.builder import Register, float_word
 from tallystick.spec.tensors import DType
-
-IMPOSSIBLE = float("-inf")
 
 
 @lowers(torch.ops.tallystick.running_paths.default)
