@@ -4,14 +4,43 @@ from __future__ import annotations
 
 import transformers
 
-from zoo import bert, decoders, experts, gpt2, llama, losses, scans, translators, unet, vision
+from zoo import (
+    bert,
+    decoders,
+    encoders,
+    experts,
+    gpt2,
+    llama,
+    losses,
+    older,
+    pyramids,
+    scans,
+    series,
+    translators,
+    unet,
+    vision,
+)
 from zoo.family import Family
 
 transformers.logging.set_verbosity_error()
 
 MODELS: dict[str, Family] = {
     name: family
-    for file in (gpt2, llama, decoders, experts, scans, bert, translators, vision, unet)
+    for file in (
+        gpt2,
+        llama,
+        decoders,
+        older,
+        experts,
+        scans,
+        bert,
+        encoders,
+        translators,
+        vision,
+        pyramids,
+        unet,
+        series,
+    )
     for name, family in file.FAMILIES.items()
 }
 LOSSES: dict[str, Family] = losses.FAMILIES

@@ -1,9 +1,10 @@
 """Which operators are written out in terms of others, and how, before lowering.
 
 Two tables. ``UNDER_AUTOGRAD`` replaces operators while the user's code is recorded, below autograd: those whose
-mutation PyTorch does not declare, and those whose shapes it knows for some dtypes only. ``CORE`` applies afterwards,
-to the functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers
-well, and with ours (``normal_forms.py``, ``routing.py``).
+mutation PyTorch does not declare, those whose shapes it knows for some dtypes only, and factorisations, of which the
+gradient counts on what PyTorch returns for an operand with just these strides. ``CORE`` applies afterwards, to the
+functional record: PyTorch's own core ATen decompositions, without those that would lose a form that lowers well, and
+with ours (``normal_forms.py``, ``routing.py``).
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from torch._ops import OpOverload
 
 from tallystick.capture.decompositions.activations import ACTIVATIONS
 from tallystick.capture.decompositions.distances import DISTANCES
+from tallystick.capture.decompositions.elimination import ELIMINATION
+from tallystick.capture.decompositions.matrix_exponential import MATRIX_EXPONENTIAL
 from tallystick.capture.decompositions.normal_forms import NORMAL_FORMS, batch_norm
 from tallystick.capture.decompositions.order_statistics import ORDER_STATISTICS
 from tallystick.capture.decompositions.pools import POOLS
+from tallystick.capture.decompositions.reflections import REFLECTIONS
 from tallystick.capture.decompositions.resampling_by_matrices import RESAMPLING
 from tallystick.capture.decompositions.routing import ROUTING, grouped_mm
 from tallystick.capture.decompositions.selections import SELECTIONS
+from tallystick.capture.decompositions.triangular import TRIANGULAR
 from tallystick.capture.tracing.strides import STRIDES
 
 aten = torch.ops.aten
@@ -70,10 +75,14 @@ _KEPT_WHOLE = [aten.embedding_dense_backward.default, aten.index_add.default]
 UNDER_AUTOGRAD: dict[OpOverload, Callable] = {
     aten.native_batch_norm.default: batch_norm,
     aten._grouped_mm.default: grouped_mm,
+    **ELIMINATION,
+    **REFLECTIONS,
+    **TRIANGULAR,
 }
 
 _OURS = (
-    ACTIVATIONS, DISTANCES, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS, STRIDES,
+    ACTIVATIONS, DISTANCES, MATRIX_EXPONENTIAL, NORMAL_FORMS, ORDER_STATISTICS, POOLS, RESAMPLING, ROUTING, SELECTIONS,
+    STRIDES,
 )  # fmt: skip
 
 CORE: dict[OpOverload, Callable] = {
