@@ -3,7 +3,7 @@
 MASK = "a boolean mask as an index makes a shape that depends on data"
 DOUBLE = "samples that ask for float64"
 BY_DATA = "samples whose shape depends on data"
-FACTORISED = "norms and powers that factorise a matrix"
+SINGULAR = "norms by singular values"
 
 EXPLANATIONS: dict[str, str] = {
     "__getitem__": MASK,
@@ -12,9 +12,8 @@ EXPLANATIONS: dict[str, str] = {
     "histc": "an interval taken from the data",
     "index_fill": "the gradient by a filled value asks which places are distinct, which depends on data",
     "index_put": MASK,
-    "linalg.matrix_power": FACTORISED,
-    "linalg.norm": FACTORISED,
-    "linalg.norm.subgradients_at_zero": FACTORISED,
+    "linalg.norm": SINGULAR,
+    "linalg.norm.subgradients_at_zero": SINGULAR,
     "nn.functional.embedding_bag": "bags by their maximum",
     "nn.functional.grid_sample": "volumes, and the gradient, have no lowering yet",
     "nn.functional.linear_cross_entropy.chunked": "PyTorch's operator for chunks of rows has no lowering",

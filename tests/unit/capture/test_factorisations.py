@@ -150,3 +150,18 @@ def test_newtons_iteration_inverts_what_is_too_large() -> None:
 
     (got,) = run(inverse, a)
     np.testing.assert_allclose(got, torch.linalg.inv(a).numpy(), atol=1e-4)
+
+
+def test_singular_values_are_refused_and_a_fixed_iteration_finds_the_largest() -> None:
+    a = matrix(6, 4)
+    with pytest.raises(CaptureError, match="iterate a fixed number of times with products"):
+        capture_function(lambda a: torch.linalg.svdvals(a)[0], a)
+
+    def largest(a: Tensor) -> Tensor:
+        v = torch.ones(a.shape[-1])
+        for _ in range(30):
+            v = torch.nn.functional.normalize(a.mT @ (a @ v), dim=0)
+        return (a @ v).norm()
+
+    (got,) = run(largest, a)
+    np.testing.assert_allclose(got, torch.linalg.svdvals(a)[0].numpy(), rtol=1e-4)
