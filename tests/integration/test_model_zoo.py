@@ -25,7 +25,7 @@ from zoo.models import LOSSES, MODELS, PROMISED
 from zoo.write_models import PAGE, STEPS, STEPS_OF_OTHERS, losses_on_engine, rows_of
 
 RELATIVE = 1e-3
-FAST, FAST_STEPS = ["Llama", "ResNet", "Mixtral", "LSTM"], 20
+FAST, FAST_STEPS = ["Llama", "ResNet", "Mixtral", "LSTM", "MPT", "PatchTST"], 20
 DROPPING = [name for name, family in MODELS.items() if family.drops]
 
 

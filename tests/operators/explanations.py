@@ -3,15 +3,14 @@
 MASK = "a boolean mask as an index makes a shape that depends on data"
 DOUBLE = "samples that ask for float64"
 BY_DATA = "samples whose shape depends on data"
-FACTORISED = "norms and powers that factorise a matrix"
+SINGULAR = "norms by singular values"
 
 EXPLANATIONS: dict[str, str] = {
     "__getitem__": MASK,
     "full_like": DOUBLE,
     "index_put": MASK,
-    "linalg.matrix_power": FACTORISED,
-    "linalg.norm": FACTORISED,
-    "linalg.norm.subgradients_at_zero": FACTORISED,
+    "linalg.norm": SINGULAR,
+    "linalg.norm.subgradients_at_zero": SINGULAR,
     "nn.functional.one_hot": "the number of classes taken from the data",
     "repeat_interleave": BY_DATA,
     "signal.windows.kaiser": DOUBLE,

@@ -92,3 +92,13 @@ def blobs(size: int = 16) -> dict[str, np.ndarray]:
         square[0, row : row + side, column : column + side] = 1.0
     noise = draw.standard_normal(squares.shape).astype(np.float32)
     return {"image": squares + 1.5 * noise, "mask": squares}
+
+
+def waves(past: int = 16, future: int = 4) -> dict[str, np.ndarray]:
+    """Two noisy waves and how they go on. Shapes (rows, past, 2) and (rows, future, 2), float32."""
+    draw = np.random.default_rng(6)
+    pace, start = draw.uniform(0.2, 0.6, (2, ROWS, 1, 2))
+    both = np.sin(pace * np.arange(past + future)[:, None] + 10 * start) + 0.1 * draw.standard_normal(
+        (ROWS, past + future, 2)
+    )
+    return {"past": both[:, :past].astype(np.float32), "future": both[:, past:].astype(np.float32)}

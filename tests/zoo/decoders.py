@@ -7,16 +7,24 @@ from typing import Any
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
+    CohereConfig,
+    CohereForCausalLM,
     FalconConfig,
     FalconForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GemmaConfig,
     GemmaForCausalLM,
+    Glm4Config,
+    Glm4ForCausalLM,
     GPTJConfig,
     GPTJForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Olmo2Config,
@@ -30,9 +38,13 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
 )
 
-from zoo.data import PADDING, TOKENS, text
+from zoo.data import PADDING, START, TOKENS, text
 from zoo.family import LAYERS, WIDTH, Family, Make, next_token
 from zoo.llama import sizes
 
@@ -65,6 +77,8 @@ def opt(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> PreTr
     )
 
 
+NO_MORE = {"residual_dropout": 0.0, "embedding_dropout": 0.0}  # than attention's
+SPECIAL = {"pad_token_id": PADDING, "bos_token_id": START, "eos_token_id": START}
 FAMILIES = {
     "GPT-J": Family(gptj, next_token, text),
     "BLOOM": Family(bloom, next_token, text),
@@ -78,4 +92,12 @@ FAMILIES = {
     "Phi": Family(like_llama(PhiForCausalLM, PhiConfig), next_token, text),
     "Phi 3": Family(like_llama(Phi3ForCausalLM, Phi3Config, pad_token_id=PADDING), next_token, text),
     "Qwen2": Family(like_llama(Qwen2ForCausalLM, Qwen2Config), next_token, text),
+    "SmolLM3": Family(like_llama(SmolLM3ForCausalLM, SmolLM3Config, **SPECIAL), next_token, text),
+    "Gemma 3": Family(like_llama(Gemma3ForCausalLM, Gemma3TextConfig, head=True, sliding_window=4), next_token, text),
+    "Granite": Family(like_llama(GraniteForCausalLM, GraniteConfig), next_token, text),
+    "Cohere": Family(like_llama(CohereForCausalLM, CohereConfig), next_token, text),
+    "StarCoder2": Family(
+        like_llama(Starcoder2ForCausalLM, Starcoder2Config, sliding_window=4, **NO_MORE), next_token, text
+    ),
+    "GLM-4": Family(like_llama(Glm4ForCausalLM, Glm4Config, head=True, **SPECIAL), next_token, text),
 }

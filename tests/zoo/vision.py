@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import (
+    BeitConfig,
+    BeitForImageClassification,
     CLIPConfig,
     CLIPModel,
     ConvNextConfig,
@@ -17,6 +19,8 @@ from transformers import (
     PreTrainedModel,
     ResNetConfig,
     ResNetForImageClassification,
+    SiglipConfig,
+    SiglipForImageClassification,
     SwinConfig,
     SwinForImageClassification,
     ViTConfig,
@@ -28,16 +32,22 @@ from zoo.data import CLASSES, START, TOKENS, captions, pictures
 from zoo.family import LAYERS, WIDTH, Family, Make, own_loss
 
 
-def like_vit(model: Any, config: Any) -> Make:
-    """Models whose configurations have ViT's names."""
+def like_vit(model: Any, config: Any, *more: str) -> Make:
+    """Models whose configurations have ViT's names, and ``more`` of probabilities to drop."""
 
     def make(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> PreTrainedModel:
         hidden = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers}
-        drops = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        drops = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", *more), dropout)
         image = {"image_size": 16, "patch_size": 4, "num_attention_heads": 4, "num_labels": CLASSES}
         return model(config(**image, **hidden, **drops))
 
     return make
+
+
+def siglip(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> PreTrainedModel:
+    hidden = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers}
+    image = {"image_size": 16, "patch_size": 4, "num_attention_heads": 4, "attention_dropout": dropout}
+    return SiglipForImageClassification(SiglipConfig(vision_config=image | hidden, num_labels=CLASSES))
 
 
 def resnet(dropout: float = 0.0, width: int = WIDTH, layers: int = LAYERS) -> PreTrainedModel:
@@ -79,6 +89,8 @@ MOMENTUM = SGD(0.02, momentum=0.9)
 FAMILIES = {
     "ViT": Family(like_vit(ViTForImageClassification, ViTConfig), own_loss, pictures),
     "DeiT": Family(like_vit(DeiTForImageClassification, DeiTConfig), own_loss, pictures),
+    "BEiT": Family(like_vit(BeitForImageClassification, BeitConfig, "drop_path_rate"), own_loss, pictures, drops=True),
+    "SigLIP": Family(siglip, own_loss, pictures),
     # Not by Adam, which makes whole steps of the rounding in gradients that are zero: those of the keys' biases.
     "DINOv2": Family(
         like_vit(Dinov2ForImageClassification, Dinov2Config), own_loss, pictures, optimizer=SGD(0.05, momentum=0.9)

@@ -9,9 +9,10 @@ import torch
 # Parts of operators' names, and what to say of an operator whose name has one of them.
 _FAMILIES = (
     (
-        ("linalg_", "cholesky", "svd", ".qr", "geqrf", "ormqr", ".lu_", "_lu_", "triangular_solve"),
-        "factorising or inverting a matrix pivots and iterates by its data, which a program cannot do; compute it once "
-        "outside of the step and pass it as data, or write what you need with products",
+        ("linalg_", "svd", "eig", "lstsq"),
+        "eigenvalues, singular values and what is made of them iterate until the data say that it is enough, which a "
+        "program cannot do; compute it once outside of the step and pass it as data, iterate a fixed number of times "
+        "with products (spectral_norm does), or use solve, inv, cholesky, qr or matrix_exp, which can be captured",
     ),
     (
         ("_standard_gamma_grad", "_dirichlet_grad"),
