@@ -85,6 +85,22 @@ def test_a_hidden_teacher_in_training_mode_moves_its_statistics() -> None:
     assert found["loss.teacher.1.num_batches_tracked"] == 20
 
 
+def test_a_closed_over_teacher_follows_by_data() -> None:
+    def make() -> Setup:
+        torch.manual_seed(0)
+        model, teacher = nn.Linear(6, 3), nn.Linear(6, 3).requires_grad_(False)
+
+        def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            with torch.no_grad():
+                for t, p in zip(teacher.parameters(), model.parameters(), strict=True):
+                    t.data = 0.9 * t.data + 0.1 * p.data
+            return F.mse_loss(model(x), teacher(x)) + F.cross_entropy(model(x), y)
+
+        return Setup(model, loss, {"teacher": teacher})
+
+    assert_same(make, DATA)
+
+
 def test_a_loss_may_be_a_module_itself() -> None:
     class Weighted(nn.Module):
         def __init__(self) -> None:

@@ -80,6 +80,17 @@ class Counter:
     count = 0
 
 
+def added_to_a_class(model: Stateful) -> float:
+    Counter.added = getattr(Counter, "added", 0) + 1
+    return 1.0
+
+
+def added_globally(model: Stateful) -> float:
+    global ADDED
+    ADDED = globals().get("ADDED", 0) + 1
+    return 1.0
+
+
 def in_numpy_memory(model: Stateful) -> Tensor:
     model.array += 1
     return torch.tensor(float(model.array[0]))
@@ -124,7 +135,9 @@ STATEFUL: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a generator of its own": (lambda model: model.generator.random(), r"model\.generator,.*torch\.rand"),
     "a global generator": (lambda model: STREAM.random(), r"STREAM,.*torch\.rand"),
     "an unseeded generator": (lambda model: np.random.default_rng().random(), r"runs a second time"),
-    "an iterator": (lambda model: next(model.numbers), r"model\.numbers"),
+    "an iterator": (lambda model: next(model.numbers), r"next element of model\.numbers.*into the data"),
+    "new class attribute": (added_to_a_class, r"Counter\.added"),
+    "new global": (added_globally, r"ADDED"),
     "a clock": (lambda model: time.perf_counter(), r"runs a second time.*clock"),
 }
 
@@ -140,6 +153,7 @@ def test_what_python_keeps_is_refused(kind: str) -> None:
         train_captured(Setup(model, lambda model, x, y: model(x, y)), DATA)
     assert (random.getstate(), np.random.get_state()[1].tolist(), TOTAL, Counter.count) == states
     assert (model.seen, list(model.history), list(model.recent), dict(model.notes), model.last) == kept
+    assert not hasattr(Counter, "added") and "ADDED" not in globals()
     assert model.bank is bank and torch.equal(model.bank, values) and (model.array == array).all()
 
 

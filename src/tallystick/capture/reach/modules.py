@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -56,7 +57,7 @@ def used_modules(
     touched = _Touched()
     step = make_step({})
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), touched:
+        with FakeTensorMode(allow_non_fake_inputs=True), touched, _DataKept(touched):
             tensors = [torch.empty(made.shape, dtype=made.dtype) for made in step.inputs]
             step.look(tensors)
     except (TallystickError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
@@ -73,18 +74,35 @@ class _Touched(TorchDispatchMode):
         super().__init__()
         self._pointers: set[int] = set()
 
+    def touch(self, tensor: Tensor) -> None:
+        self._pointers.add(_pointer(tensor))
+
     def any_of(self, module: nn.Module) -> bool:
         return any(_pointer(tensor) in self._pointers for tensor in (*module.parameters(), *module.buffers()))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for arg in tree_leaves((args, kwargs)):
             if _holds_data(arg):
-                self._pointers.add(_pointer(arg))
+                self.touch(arg)
         written = [
             n for n, a in enumerate(func._schema.arguments) if a.alias_info is not None and a.alias_info.is_write
         ]
         if any(n < len(args) and _holds_data(args[n]) for n in written):
             return args[written[0]]  # it is the user's: looking must not change it
+        return func(*args, **(kwargs or {}))
+
+
+class _DataKept(TorchFunctionMode):
+    """Leaves alone what ``p.data = value`` would exchange, which is no operator."""
+
+    def __init__(self, touched: _Touched) -> None:
+        super().__init__()
+        self._touched = touched
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == Tensor.data.__set__ and _holds_data(args[0]):  # pyright: ignore[reportAttributeAccessIssue]
+            self._touched.touch(args[0])
+            return None
         return func(*args, **(kwargs or {}))
 
 

@@ -172,7 +172,7 @@ class _Walker:
         kept = [
             n for n, v in vars(kind).items() if not n.startswith("__") and not callable(v) and not hasattr(v, "__get__")
         ]
-        self._hold(kind.__name__, "names", kind, tuple(kept))
+        self._hold(kind.__name__, "names", kind)
         for name, value in list(vars(kind).items()):
             if isinstance(value, (staticmethod, classmethod)):
                 value = value.__func__
@@ -199,8 +199,8 @@ class _Walker:
 
     def _globals(self, namespace: dict[str, Any], names: set[str]) -> Iterator[tuple[str, Any]]:
         """The globals of a function that its code names, and those of the user's modules that it names."""
-        used = tuple(sorted(name for name in names if name in namespace))
-        self._hold("", "names", namespace, used)
+        used = sorted(name for name in names if name in namespace)
+        self._hold("", "names", namespace, tuple(sorted(names)))  # also those that the code may add
         for name in used:
             value = namespace[name]
             if isinstance(value, types.ModuleType):

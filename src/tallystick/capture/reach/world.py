@@ -21,6 +21,10 @@ KEPT = 1 << 26  # bytes of an array that are copied; of a larger one a part is c
 _NOTHING = object()
 
 
+class _AnIterator:
+    """Stands for what an iterator has not given yet."""
+
+
 @dataclass(frozen=True)
 class Change:
     """A value that is another than it was. ``before`` or ``after`` is NOTHING where there was none."""
@@ -33,6 +37,11 @@ class Change:
     def is_tensor(self) -> bool:
         """Whether the new value is a tensor: what tensors hold is followed elsewhere."""
         return isinstance(self.after, torch.Tensor)
+
+    @property
+    def is_iterator(self) -> bool:
+        """Whether it is an iterator that was moved on."""
+        return isinstance(self.before, _AnIterator)
 
     @property
     def counts(self) -> bool:
@@ -65,7 +74,7 @@ class World:
                 changes.append(Change(path, "an array", "other numbers"))
         for path, before in self._iterators.items():
             if _place(self.found.iterators[path]) != before:
-                changes.append(Change(path, "an iterator", "further on"))
+                changes.append(Change(path, _AnIterator(), "further on"))
         return changes
 
     def restore(self) -> None:
@@ -112,7 +121,7 @@ def _contents(holder: Holder) -> Any:
     if isinstance(owner, dict):
         return {name: owner.get(name, _NOTHING) for name in holder.names}
     if isinstance(owner, type):
-        return {name: vars(owner).get(name, _NOTHING) for name in holder.names}
+        return {name: value for name, value in vars(owner).items() if not name.startswith("__")}
     return {name: getattr(owner, name, _NOTHING) for name in holder.names}
 
 
@@ -183,8 +192,9 @@ def _put_back(holder: Holder, kept: Any) -> None:
         if kept[""] is not _NOTHING:
             holder.owner.cell_contents = kept[""]
         return
-    for name, value in kept.items():
-        if now[name] is value:
+    for name in {**now, **kept}:
+        value = kept.get(name, _NOTHING)
+        if now.get(name, _NOTHING) is value:
             continue
         if isinstance(holder.owner, dict):
             if value is _NOTHING:

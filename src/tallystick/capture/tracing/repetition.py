@@ -25,6 +25,12 @@ def require_no_draws(before: Mapping[str, Any], first: Mapping[str, Any], second
 def require_no_counters(changes: Sequence[Change]) -> None:
     """Raises: CaptureError if every run of the step leaves other numbers behind."""
     counted = [change for change in changes if change.counts]
+    if counted and counted[0].is_iterator:
+        raise CaptureError(
+            f"the step takes the next element of {counted[0].path}, which happens only while it is captured: all steps "
+            "would use the same one. Put the elements into the data, one row for each step or example, and make the "
+            "iterator anew: it has been moved on and cannot be put back"
+        )
     if counted:
         raise CaptureError(
             f"the step changes {counted[0].text()} every time it runs, and Python runs only while it is captured. "
