@@ -35,13 +35,14 @@ class FunctionWriter(TorchFunctionMode):
         return func(*args, **kwargs) if result is NotImplemented else result
 
 
-def dense(embedding: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def dense(embedding: Callable[..., Tensor]) -> Callable[..., Any]:
     """An embedding without sparse gradients: their numbers are those of dense ones, which is what a program has."""
+    call = packed.CALLS.get(embedding, embedding)  # what is looked up may be packed
     place = list(inspect.signature(embedding).parameters).index("sparse")
 
     def with_dense_gradient(*args: Any, **kwargs: Any) -> Tensor:
         args = tuple(False if i == place else argument for i, argument in enumerate(args))
-        return embedding(*args, **{name: name != "sparse" and value for name, value in kwargs.items()})
+        return call(*args, **{name: name != "sparse" and value for name, value in kwargs.items()})
 
     return with_dense_gradient
 
@@ -57,8 +58,8 @@ _OURS: Mapping[Callable, Callable] = {
     Tensor.renorm: renorm,
     torch.masked_select: masked_select,
     Tensor.masked_select: masked_select,
-    F.embedding: dense(F.embedding),
-    F.embedding_bag: dense(F.embedding_bag),
     **masks.CALLS,
     **packed.CALLS,
+    F.embedding: dense(F.embedding),
+    F.embedding_bag: dense(F.embedding_bag),
 }

@@ -128,6 +128,13 @@ class Watch:
                 raise
             text, helped = line(), remedy(sys._getframe(1))
             raise CaptureError(f"{text}\n  {helped or explain(func)}{setting_for(text)}") from error
+        for made in flat_tensors(result if isinstance(result, (list, tuple)) else (result,)):
+            if made.layout is not torch.strided:
+                raise CaptureError(
+                    f"{line()}\n  {func} makes a {made.layout} tensor, which no program holds: make it dense, or "
+                    "write the "
+                    "product with index_select and index_add over its indices and values"
+                )
         self.ledger.enter(func, encoded, named, tensors, result)
         if not self.first and self.different is None and self.ledger.count > before:
             self.different = line()
