@@ -183,3 +183,13 @@ def test_compiled_models_run_as_they_were_written(how: str) -> None:
 
     plain, compiled = (train_captured(make(kind), DATA) for kind in (False, True))
     np.testing.assert_array_equal(plain["record.loss"], compiled["record.loss"])
+
+
+def test_a_mask_that_selects_nothing_is_refused() -> None:
+    nothing = torch.zeros(8, dtype=torch.bool)
+
+    def loss(model: Any, x: Tensor, y: Tensor) -> Tensor:
+        return model.body(x).sum() + model.body(x)[nothing].sum()
+
+    with pytest.raises(CaptureError, match=r"test_value_branches.py:\d+ loss(?s:.*)without elements"):
+        train_captured(Setup(Masked(), loss), DATA)

@@ -257,6 +257,12 @@ def _lift_constants(
                 if tensor.numel() and tensor.data_ptr() == mine.data_ptr():
                     line = next(iter(node.users)).meta.get(SOURCE)
                     raise CaptureError(f"{line}\n  {taken_before(name)}")
+            if not tensor.numel():
+                line = next(iter(node.users)).meta.get(SOURCE)
+                raise CaptureError(
+                    f"{line}\n  computes with a tensor without elements, such as what a mask selects that is false "
+                    "everywhere: no program holds one. Leave the line out where there is nothing to compute"
+                )
             lifted.append(from_tensor(f"tensor.{len(lifted)}", Role.CONSTANT, tensor))
             with graph.inserting_before(placeholders[-1]):
                 made[node.target] = graph.placeholder(f"tensor_{len(lifted) - 1}")
