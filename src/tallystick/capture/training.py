@@ -13,13 +13,12 @@ from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.inputs import Input, Role
 from tallystick.capture.lowering import Slot, lower
 from tallystick.capture.optimizers.ema import EMA
-from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.reach.modules import unwrapped, used_modules
 from tallystick.capture.reach.world import World
 from tallystick.capture.steps.belongings import Belongings
-from tallystick.capture.steps.loss import Loss
 from tallystick.capture.steps.narrowing import WIDENED, sink
 from tallystick.capture.steps.orders import shuffle_of
+from tallystick.capture.steps.phases import Losses, Optimizers, require_kinds
 from tallystick.capture.steps.training_step import TrainingStep
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import user_line_of
@@ -34,8 +33,8 @@ from tallystick.spec.tensors import TensorType
 def capture_training(
     *,
     model: nn.Module,
-    loss: Loss,
-    optimizer: Optimizer,
+    loss: Losses,
+    optimizer: Optimizers,
     data: Mapping[str, object],
     batch_size: int,
     steps: int,
@@ -49,7 +48,9 @@ def capture_training(
 ) -> Captured:
     """The program of a training job, with its start state and its constants.
 
-    ``loss(model, **batch)`` returns a scalar float32 tensor. ``data`` has one array per name of the batch, with one
+    ``loss(model, **batch)`` returns a scalar float32 tensor. Several optimizers, and several losses with their names,
+    are
+    phases: see ``steps.phases``. ``data`` has one array per name of the batch, with one
     row per example. The batch of step s is the rows order[(s * batch_size + j) % rows], where ``order`` is a
     permutation that the seed decides; ``shuffle`` may make it another one in every epoch. State: ``model.*``,
     ``optimizer.<slot>.*`` and ``record.loss`` (float32[steps], element s written at step s).
@@ -113,8 +114,8 @@ def stored(made: Input) -> np.ndarray:
 def trace_training(
     *,
     model: nn.Module,
-    loss: Loss,
-    optimizer: Optimizer,
+    loss: Losses,
+    optimizer: Optimizers,
     data: Mapping[str, object],
     batch_size: int,
     steps: int,
@@ -140,10 +141,7 @@ def trace_training(
         )
     if storage is not None and not isinstance(storage, Storage):
         raise CaptureError(f"storage is a ts.Storage, such as ts.Storage(frozen='int8'), not {storage!r}")
-    if not isinstance(optimizer, Optimizer):
-        raise CaptureError(
-            f"the optimizer is a {type(optimizer).__name__}: describe it with ts.optim, such as ts.optim.AdamW(lr=3e-4)"
-        )
+    require_kinds(optimizer, loss)
     average, order = EMA.of(ema), shuffle_of(shuffle)
     model = unwrapped(model)
     with torch.random.fork_rng(devices=[]), _training_mode(model), explained():

@@ -26,7 +26,8 @@ class TrainingJob:
     ``model``          any ``nn.Module``; it is not changed
     ``loss``           called ``loss(model, **batch)`` with the names of the data; returns a scalar tensor, or with
                        ``metrics`` a pair ``(loss, {name: number})``
-    ``optimizer``      from ``tallystick.optim``
+    ``optimizer``      from ``tallystick.optim``; or several, by what the names of their parameters begin with. With a
+                       ``loss`` for each of them, by the same names, a step is a phase for each in turn
     ``data``           arrays by name (numpy, also memory-mapped, or torch); row i of each belongs together
     ``batch_size``     rows per step, drawn in a shuffled order
     ``shuffle``        "once": one order that the seed decides, the same in every epoch; "epoch": a new one in every

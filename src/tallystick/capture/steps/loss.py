@@ -47,15 +47,18 @@ def scalar_loss(value: Any) -> Tensor:
     return value
 
 
-def with_metrics(returned: Any, metrics: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+def with_metrics(returned: Any, metrics: Sequence[str], every: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss, and a float32 number of shape (1,) for every metric: the loss returns ``(loss, {name: value})``.
+
+    Without ``every`` it may return some of them.
 
     Raises: CaptureError unless these and no others are returned, each a single number.
     """
     found: dict[str, Any] = {}
     if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict):
         returned, found = returned
-    missing, unknown = [n for n in metrics if n not in found], [n for n in found if n not in metrics]
+    missing = [name for name in metrics if name not in found] if every else []
+    unknown = [name for name in found if name not in metrics]
     if missing:
         raise CaptureError(
             f"the loss returned no {missing[0]}: with metrics={tuple(metrics)!r} it returns "
@@ -67,8 +70,7 @@ def with_metrics(returned: Any, metrics: Sequence[str]) -> tuple[Tensor, dict[st
         )
     value = scalar_loss(returned)
     recorded: dict[str, Tensor] = {}
-    for name in metrics:
-        metric = found[name]
+    for name, metric in found.items():
         if not isinstance(metric, Tensor) or metric.numel() != 1:
             what = f"shape {tuple(metric.shape)}" if isinstance(metric, Tensor) else f"type {type(metric).__name__}"
             raise CaptureError(
@@ -76,3 +78,23 @@ def with_metrics(returned: Any, metrics: Sequence[str]) -> tuple[Tensor, dict[st
             )
         recorded[name] = metric.detach().reshape(1).to(torch.float32)
     return value, recorded
+
+
+def with_sum(so_far: dict[str, Tensor], values: dict[str, Tensor], phase: str) -> dict[str, Tensor]:
+    """The records of a step after a phase of it: each phase has its loss, and ``loss`` is their sum.
+
+    Raises: CaptureError for a metric that two phases return.
+    """
+    if not phase:
+        return values
+    if twice := [name for name in values if name in so_far and name != RESERVED]:
+        raise CaptureError(f"two phases return the metric {twice[0]!r}: call them by two names")
+    loss = values[RESERVED].reshape(1)
+    total = so_far[RESERVED] + loss if so_far else loss
+    return {**so_far, **values, RESERVED: total, phase: loss}
+
+
+def require_all(metrics: Sequence[str], records: dict[str, Tensor]) -> None:
+    """Raises: CaptureError if no phase returned a metric."""
+    if missing := [name for name in metrics if name not in records]:
+        raise CaptureError(f"no phase returned the metric {missing[0]!r}: one of them returns (loss, {{name: number}})")

@@ -15,9 +15,10 @@ from tallystick.capture.optimizers.optimizer import Optimizer
 from tallystick.capture.steps.batches import shuffled_order
 from tallystick.capture.steps.belongings import Belonging, Belongings, Borrower
 from tallystick.capture.steps.hooks import after_accumulation, lend_hooks, refuse_new_hooks, refuse_own_backward
-from tallystick.capture.steps.loss import Loss, require_names, require_signature, with_metrics
+from tallystick.capture.steps.loss import require_all, require_names, with_metrics, with_sum
 from tallystick.capture.steps.narrowing import SCALE, WIDENED, dequantized, quantized, stored_narrow
 from tallystick.capture.steps.orders import ORDER, Shuffle, rows_of_batch
+from tallystick.capture.steps.phases import Losses, Optimizers, Phase, make_phases, require_signatures
 from tallystick.capture.steps.update import Update
 from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
@@ -40,8 +41,8 @@ class TrainingStep:
     def __init__(
         self,
         belongings: Belongings,
-        loss: Loss,
-        optimizer: Optimizer,
+        loss: Losses,
+        optimizer: Optimizers,
         data: Mapping[str, object],
         batch_size: int,
         steps: int,
@@ -52,14 +53,13 @@ class TrainingStep:
         metrics: Sequence[str] = (),
         shuffle: Shuffle = "once",
     ) -> None:
-        self.own, self.model, self.loss = belongings, belongings.model, loss
+        self.own, self.model = belongings, belongings.model
         self.shuffle: Shuffle = shuffle
         self.batch_size, self.steps, self.seed, self.accumulate = batch_size, steps, seed, accumulate
         self.storage = Storage() if storage is None else storage
         if not self.own.trained:
             raise CaptureError("the model has no parameter with requires_grad=True: there is nothing to train")
         self.data = batch_inputs(data)
-        require_signature(loss, self.model, self.data)
         require_names(metrics)
         self.metrics = tuple(metrics)
         self.rows = next(iter(self.data.values())).shape[0]
@@ -72,7 +72,13 @@ class TrainingStep:
         wide = {key: trained_input(own) for key, own in self.own.trained.items()}
         slots = {key: own.slot for key, own in self.own.trained.items()}
         tensors = {key: own.tensor for key, own in self.own.trained.items()}
-        self.update = Update(optimizer, tensors, slots, steps, seed, accumulate, ema, self.storage)
+
+        def update(optimizer: Optimizer, group: dict[str, Tensor], prefix: str, number: int) -> Update:
+            return Update(optimizer, group, slots, steps, seed, accumulate, ema, self.storage, prefix, number)
+
+        self.phases = make_phases(optimizer, loss, tensors, update)
+        self.updates = [update for phase in self.phases for update in phase.updates]
+        require_signatures(self.phases, self.model, list(self.data))
         self.inputs = [*self._state(wide), *self._frozen_inputs(), *self._constants()]
         self._made: list[list[str]] = []  # names of the records, gradients and slots that differentiating made
         self.inputs.append(Input("step", Role.STEP, torch.int64, (1,)))
@@ -82,8 +88,9 @@ class TrainingStep:
             yield stored_narrow(made, self.storage.trained)
         for own in self.own.buffers.values():
             yield belonging_input(own, Role.STATE)
-        yield from self.update.state(wide)
-        for name in ("loss", *self.metrics):
+        for update in self.updates:
+            yield from update.state({key: wide[key] for key in update.names})
+        for name in ("loss", *(phase.name for phase in self.phases if phase.name), *self.metrics):
             yield from_array(f"record.{name}", Role.STATE, np.zeros(self.steps, np.float32))
 
     def _frozen_inputs(self) -> Iterator[Input]:
@@ -102,7 +109,8 @@ class TrainingStep:
         if self.shuffle == "once":
             order = shuffled_order(self.rows, self.seed)
             yield Input(ORDER, Role.CONSTANT, torch.int64, order.shape, order)
-        yield from self.update.constants()
+        for update in self.updates:
+            yield from update.constants()
 
     @property
     def steady(self) -> frozenset[str]:
@@ -114,15 +122,43 @@ class TrainingStep:
         return {"step": (0, self.steps - 1), "order": (0, self.rows - 1)}
 
     def differentiate(self, tensors: Sequence[Tensor], watch: Watch) -> list[Tensor]:
-        """Records, gradients (of parameters that have one) and what was written; called under the tracer."""
+        """Records, gradients (of parameters that have one) and what was written; called under the tracer.
+
+        All phases but the last are finished here, for the last begins from what they have updated.
+        """
         at = self._named(tensors)
         recorder = SourceRecorder(TrainingStep.differentiate.__code__, watch=watch)
+        records: dict[str, Tensor] = {}
+        gradients: dict[str, Tensor | None] = {}
+        written: dict[str, Tensor] = {}
         with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
-            records, gradients, written = self._differentiate(at, batch, recorder, watch)
+            for phase in self.phases:
+                values, gradients, mine = self._differentiate(at | written, batch, recorder, watch, phase)
+                records = with_sum(records, values, phase.name)
+                written |= mine
+                if phase is not self.phases[-1]:
+                    with torch.no_grad():
+                        written |= self._updated(phase, at | written, gradients, written, recorder)
+        require_all(self.metrics, records)
         used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
         self._made = [list(group) for group in (records, used, written)]
         return [*records.values(), *used.values(), *written.values()]
+
+    def _updated(
+        self,
+        phase: Phase,
+        at: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor | None],
+        written: Mapping[str, Tensor],
+        recorder: SourceRecorder,
+    ) -> dict[str, Tensor]:
+        """The slots after the updates of a phase."""
+        after: dict[str, Tensor] = {}
+        for update in phase.updates:
+            mine = {key: gradients[key] for key in update.names if key in gradients}
+            after |= update(at, mine, written, recorder)
+        return after
 
     def look(self, tensors: Sequence[Tensor]) -> None:
         """Run the user's loss alone, unwatched, to see which tensors it uses."""
@@ -131,7 +167,10 @@ class TrainingStep:
         lent = {own.place: at[own.slot].to(own.tensor.dtype).clone() for own in self.own.all().values()}
         with torch.enable_grad(), Sampler(at["step"], self.seed):
             batch = self._batch(at, recorder)
-            torch.func.functional_call(Borrower(self.own), lent, (lambda: self.loss(self.model, **batch),))
+            losses = [phase.loss for phase in self.phases]
+            torch.func.functional_call(
+                Borrower(self.own), lent, (lambda: [loss(self.model, **batch) for loss in losses],)
+            )
 
     def finish(self, tensors: Sequence[Tensor], made: Sequence[Tensor]) -> list[Tensor]:
         """The new STATE tensors, of the inputs and of what ``differentiate`` returned; called once, under the tracer.
@@ -143,7 +182,7 @@ class TrainingStep:
         records, gradients, written = ({name: next(results) for name in names} for names in self._made)
         recorder = SourceRecorder(TrainingStep.finish.__code__)
         with recorder, torch.no_grad():
-            after = written | self.update(at, gradients, written, recorder)
+            after = written | self._updated(self.phases[-1], at | written, gradients, written, recorder)
             for name, value in records.items():
                 with recorder.section(f"record: {name}"):
                     after[f"record.{name}"] = torch.scatter(at[f"record.{name}"], 0, at["step"], value.reshape(1))
@@ -163,22 +202,24 @@ class TrainingStep:
         return batch
 
     def _differentiate(
-        self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder, watch: Watch
+        self, at: dict[str, Tensor], batch: dict[str, Tensor], recorder: SourceRecorder, watch: Watch, phase: Phase
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], dict[str, Tensor]]:
         """Run the user's code. Returns the records, the gradients (None where there is none), and slots it wrote."""
         with recorder.section(WIDENED):
-            leaves = {key: self._leaf(at, own) for key, own in self.own.trained.items()}
-            others = {own.slot: self._seen(at, own) for own in self.own.frozen.values()}
+            leaves = {key: self._leaf(at, self.own.trained[key]) for key in self.own.trained if key in phase.keys}
+            rest = [own for key, own in self.own.trained.items() if key not in leaves]
+            others = {own.slot: at[own.slot].to(torch.float32).clone() for own in rest}
+            others |= {own.slot: self._seen(at, own) for own in self.own.frozen.values()}
             others |= {own.slot: at[own.slot].clone() for own in self.own.buffers.values()}
         by_slot = others | {self.own.trained[key].slot: leaf for key, leaf in leaves.items()}
         place = {own.slot: own.place for own in self.own.all().values()}
         lent = {place[slot]: watch.lend(slot, tensor) for slot, tensor in by_slot.items()}
-        run = _Differentiated(self, batch, leaves, recorder)
+        run = _Differentiated(self, phase, batch, leaves, recorder)
         records, gradients = torch.func.functional_call(Borrower(self.own), lent, (run,))
         # ``lent`` now has tensors that were assigned anew; those changed in place are the same tensors as before.
         after = {slot: lent[place[slot]].detach() for slot in by_slot}
         watch.leave(after)
-        return records, gradients, self._written(after, watch)
+        return records, gradients, self._written(after, watch, phase)
 
     def _leaf(self, at: dict[str, Tensor], own: Belonging) -> Tensor:
         """What the model is lent for a trained parameter."""
@@ -191,7 +232,7 @@ class TrainingStep:
         stored, scale = at[own.slot], at.get(own.slot + SCALE)
         return stored.to(own.tensor.dtype).clone() if scale is None else dequantized(stored, scale)
 
-    def _written(self, after: dict[str, Tensor], watch: Watch) -> dict[str, Tensor]:
+    def _written(self, after: dict[str, Tensor], watch: Watch, phase: Phase) -> dict[str, Tensor]:
         """The slots that the step wrote, all buffers among them. Raises: CaptureError if they cannot be kept."""
         buffers = {own.slot for own in self.own.buffers.values()}
         written = {slot: t for slot, t in after.items() if slot in buffers or watch.changed(slot, t)}
@@ -201,20 +242,23 @@ class TrainingStep:
             if tensor.shape != own.tensor.shape or tensor.dtype != own.tensor.dtype:
                 raise CaptureError(
                     f"the step makes {slot} a {tensor.dtype} of shape {tuple(tensor.shape)}; it was a "
-                    f"{own.tensor.dtype} "
-                    f"of shape {tuple(own.tensor.shape)}, and a state keeps its type"
+                    f"{own.tensor.dtype} of shape {tuple(own.tensor.shape)}, and a state keeps its type"
                 )
             if own.key in self.own.frozen and self.storage.frozen is not None:
                 raise CaptureError(
                     f"the step writes {slot}, which storage=Storage(frozen={self.storage.frozen!r}) keeps as a "
-                    "constant: "
-                    "make it a buffer, or leave frozen out"
+                    "constant: make it a buffer, or leave frozen out"
                 )
             if own.key in self.own.trained and self.storage.master:
                 raise CaptureError(
                     f"the step writes {slot}, which storage=Storage(master=True) makes anew from its float32 copy "
-                    "after "
-                    "every step: leave master out"
+                    "after every step: leave master out"
+                )
+            if own.key in self.own.trained and own.key not in phase.keys and self.storage.trained is not None:
+                raise CaptureError(
+                    f"the phase {phase.name!r} writes {slot}, which another phase trains and storage keeps narrow: "
+                    "write "
+                    "it in its own phase, or leave storage out"
                 )
         return written
 
@@ -227,14 +271,20 @@ class _Differentiated:
     """
 
     def __init__(
-        self, step: TrainingStep, batch: dict[str, Tensor], leaves: dict[str, Tensor], recorder: SourceRecorder
+        self,
+        step: TrainingStep,
+        phase: Phase,
+        batch: dict[str, Tensor],
+        leaves: dict[str, Tensor],
+        recorder: SourceRecorder,
     ) -> None:
-        self.step, self.batch, self.leaves, self.recorder = step, batch, leaves, recorder
+        self.step, self.phase, self.batch, self.leaves, self.recorder = step, phase, batch, leaves, recorder
 
     def __call__(self) -> tuple[dict[str, Tensor], dict[str, Tensor | None]]:
         step, leaves = self.step, self.leaves
-        owns = {key: own.tensor for key, own in step.own.trained.items()}
-        value, recorded = with_metrics(step.loss(step.model, **self.batch), step.metrics)
+        owns = {key: step.own.trained[key].tensor for key in leaves}
+        returned = self.phase.loss(step.model, **self.batch)
+        value, recorded = with_metrics(returned, step.metrics, every=not self.phase.name)
         refuse_new_hooks(owns, leaves)
         refuse_own_backward(leaves)
         with self.recorder.section("backward of the loss"):

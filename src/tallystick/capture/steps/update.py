@@ -19,6 +19,7 @@ from tallystick.capture.storage import Storage
 from tallystick.capture.tracing.provenance import SourceRecorder
 
 MASTER, GRADIENT, AVERAGE = "optimizer.master", "gradient", "ema"
+ROUNDINGS = 1 << 20  # of one group of parameters
 ROUNDING_SITE = 0xFFFFFFFE  # of the random words that round; it counts down, those of the model's draws count up
 
 
@@ -41,7 +42,8 @@ class Update:
     """The optimizer's part of a training step, and the slots it keeps.
 
     STATE: ``optimizer.<slot>.*``, ``optimizer.master.*``, ``gradient.*`` (sums over the batches so far) and ``ema.*``.
-    CONSTANT: ``schedule.*``. Every ``accumulate``-th step updates; the others only add to the gradients.
+    CONSTANT: ``schedule.*``, or ``schedule.<group>.*`` where there are several groups. Every ``accumulate``-th step
+    updates; the others only add to the gradients.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Update:
         accumulate: int,
         ema: EMA | None,
         storage: Storage,
+        prefix: str = "",
+        group: int = 0,
     ) -> None:
         self.optimizer, self.seed, self.accumulate, self.ema, self.storage = optimizer, seed, accumulate, ema, storage
         self.names = list(parameters)
@@ -63,7 +67,8 @@ class Update:
         self.starts = {name: self.own[name].start(tuple(p.shape)) for name, p in parameters.items()}
         self.tables: dict[str, np.ndarray] = {}
         self.factors = self._schedules()
-        self._rounded = 0
+        self.prefix = f"schedule.{prefix}"  # of the names of its tables
+        self._group, self._rounded = group, 0
 
     # SLOTS
     def state(self, model: Mapping[str, Input]) -> Iterator[Input]:
@@ -83,7 +88,7 @@ class Update:
 
     def constants(self) -> Iterator[Input]:
         for name, table in self.tables.items():
-            yield from_array(f"schedule.{name}", Role.CONSTANT, table)
+            yield from_array(f"{self.prefix}{name}", Role.CONSTANT, table)
 
     def _schedules(self) -> dict[str, dict[str, str]]:
         """For every parameter the table of each of its factors; parameters with equal factors share a table."""
@@ -127,6 +132,7 @@ class Update:
         ``at`` are the slots before the step, ``written`` those that the step itself wrote, in float32. A parameter the
         loss does not depend on stays as it is, or as it was written.
         """
+        self._rounded = self._group * ROUNDINGS
         after = self._rewritten(written, at["step"])
         at = {**at, **after}
         used = {name: gradient for name, gradient in gradients.items() if gradient is not None}
@@ -164,11 +170,12 @@ class Update:
 
     def _factors_at(self, at: Mapping[str, Tensor], update: Tensor) -> dict[str, Tensor]:
         """This update's element of every table, by the table's name."""
-        return {name: at[f"schedule.{name}"].index_select(0, update).reshape(()) for name in self.tables}
+        return {name: at[f"{self.prefix}{name}"].index_select(0, update).reshape(()) for name in self.tables}
 
     def _rewritten(self, written: Mapping[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         """The trained parameters that the step wrote, as they are stored."""
-        mine = {slot: written[slot] for slot in self.slots.values() if slot in written}
+        slots = [self.slots[name] for name in self.names]
+        mine = {slot: written[slot] for slot in slots if slot in written}
         return {slot: self._stored(tensor, self.storage.trained, step) for slot, tensor in mine.items()}
 
     def _parameter(self, at: Mapping[str, Tensor], name: str) -> Tensor:

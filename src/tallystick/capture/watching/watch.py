@@ -41,7 +41,8 @@ class Watch:
         self.different: str | None = None  # the first line of the repetition that did something else
         self.contents: dict[str, int] = {}  # of the inputs
         self.after: dict[str, Ref] = {}
-        self._lent: dict[str, Ref] = {}
+        self._lent: dict[str, Ref] = {}  # most recently
+        self._lent_first: dict[str, Ref] = {}  # in this run
         self._checked: set[Any] = set()
         self._bits = {made.name: number for number, made in enumerate(around.inputs)}
         self._never = sum(1 << n for n, made in enumerate(around.inputs) if self._may_vary(made))
@@ -52,6 +53,7 @@ class Watch:
     # A RUN
     def begin(self, tensors: Sequence[Tensor]) -> None:
         """Enter the inputs of a run."""
+        self._lent_first.clear()
         for made, tensor in zip(self.around.inputs, tensors, strict=True):
             bit = self._bits[made.name]
             self.ledger.input(tensor, made.name, bit, None if made.array is None else value_of(made))
@@ -63,6 +65,7 @@ class Watch:
     def lend(self, name: str, tensor: Tensor) -> Tensor:
         """Note what a tensor holds that is lent to the user's code under the name of an input; returns it."""
         self._lent[name] = self.ledger.ref(tensor)
+        self._lent_first.setdefault(name, self._lent[name])
         return tensor
 
     def changed(self, name: str, after: Tensor) -> bool:
@@ -76,7 +79,7 @@ class Watch:
     @property
     def unchanged(self) -> set[str]:
         """Names of what was lent and is still the same."""
-        return {name for name, ref in self.after.items() if self._lent.get(name) == ref}
+        return {name for name, ref in self.after.items() if self._lent_first.get(name) == ref}
 
     def varying(self) -> int:
         """Bits of the inputs that differ from step to step."""
