@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tallystick.capture.reach.world import Change, drawn_from
+from tallystick.capture.reach.world import Change, World, drawn_from
+from tallystick.capture.tracing.remedies import setting_for
 from tallystick.capture.watching.ledger import Ref
 from tallystick.capture.watching.watch import Watch
 from tallystick.errors import CaptureError
 
 
-def require_no_draws(before: Mapping[str, Any], first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+def require_no_draws(
+    before: Mapping[str, Any], first: Mapping[str, Any], second: Mapping[str, Any], world: World
+) -> None:
     """Raises: CaptureError if the step draws from generators of Python or NumPy that it has not seeded itself."""
     drawn = drawn_from(dict(before), dict(first), dict(second))
     if drawn:
         raise CaptureError(
             f"the step draws random numbers from {drawn[0]}, which only happens while it is captured: every step would "
             "use the same ones. Draw with torch.rand, torch.randn or torch.randint inside the loss, or put the numbers "
-            "into the data"
+            f"into the data{_setting(world)}"
         )
+
+
+def _setting(world: World) -> str:
+    """The setting of a library that draws, if one is reached that is switched on."""
+    configurations = [holder.owner for holder in world.found.holders if holder.kind == "items"]
+    if any(one.get("apply_spec_augment") is True for one in configurations):
+        return setting_for("apply_spec_augment")
+    return ""
 
 
 def require_no_counters(changes: Sequence[Change]) -> None:

@@ -180,7 +180,7 @@ def _require_repeatable(
     except CaptureError as error:
         raise CaptureError(f"the step runs once, but not a second time after that:\n  {error}") from error
     second, again = world.generators(), between.changes()
-    require_no_draws(before, first, second)
+    require_no_draws(before, first, second, world)
     require_no_counters(again)
     require_equal(expected, numbers, watch, changes)
 
