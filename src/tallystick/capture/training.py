@@ -155,7 +155,7 @@ def trace_training(
 
         step = made(used_modules(model, world, made))
         own = step.own.tensors()
-        around = Surroundings(step.inputs, step.steady, step.ranges, steps, trains=True, own=own)
+        around = Surroundings(step.inputs, step.steady, step.ranges, steps=steps, trains=True, own=own)
         traced = trace(step.differentiate, around, world, rest=step.finish)
     sink(traced.graph, WIDENED)
     return traced

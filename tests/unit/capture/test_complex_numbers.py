@@ -172,6 +172,7 @@ def test_complex_data() -> None:
     np.testing.assert_allclose(losses, train_eagerly(**job)[0], rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 def test_what_is_not_written_for_pairs_is_refused_with_the_line() -> None:
     with pytest.raises(
         CaptureError, match=r"test_complex_numbers.py:\d+ [^\n]*\n  aten.atan.default of complex numbers"

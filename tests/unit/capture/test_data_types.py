@@ -186,8 +186,8 @@ def test_unsigned_integers_that_do_not_fit_are_named(kind: Any, number: int) -> 
         (np.array([[1, 2]] * 8, object), "rows of the same length"),
         (np.array(["2024-01-01"] * 8, "datetime64[D]"), "turn times into numbers"),
         (np.ones(8, [("a", "f4"), ("b", "f4")]), "one array per field"),
-        (np.ones((8, 3), np.complex128), "real and imaginary parts"),
-        (torch.ones(8, 3, dtype=torch.complex64), "real and imaginary parts"),
+        (np.ones((8, 3), np.complex128), "make it complex64"),
+        (torch.ones(8, 3, dtype=torch.complex128), "make it complex64"),
         ([1.0, 2.0], "pass a numpy array or a torch tensor"),
     ],
 )

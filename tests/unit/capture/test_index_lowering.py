@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-import tallystick as ts
 from lowered_operators import compare, gradients, run_function
-from tallystick.errors import CaptureError
 
 ONES = torch.ones(3)
 LINES = torch.tensor([[2, 0, 2], [4, 1, 0]])
@@ -102,8 +100,3 @@ def test_special_values_are_moved_as_they_are() -> None:
     x = torch.tensor([[float("nan"), -0.0], [float("inf"), 1e-42]])
     (rows,) = run_function(lambda x: F.embedding(torch.tensor([1, 0, 1]), x), x)
     assert rows.view("uint32").tolist() == x.numpy()[[1, 0, 1]].view("uint32").tolist()
-
-
-def test_a_mask_as_an_index_is_refused_with_a_way_out() -> None:
-    with pytest.raises(CaptureError, match=r"torch\.where"):
-        ts.capture_program(lambda state: {"x": state["x"].index_put((state["x"] > 0,), state["x"])}, state={"x": ONES})

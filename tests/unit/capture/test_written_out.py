@@ -127,11 +127,11 @@ def test_coinciding_rows_have_no_slope() -> None:
 @pytest.mark.parametrize(
     ("function", "advice"),
     [
-        (torch.linalg.inv, "compute it once outside of the step"),
-        (torch.lgamma, "no measured sequence of instructions"),
+        (torch.linalg.pinv, "iterate until the data say"),
+        (lambda x: torch.igamma(x + 1.0, x + 1.0), "no measured sequence of instructions"),
         (lambda x: x.double() * 2, "float64"),
     ],
-    ids=["inverse", "gamma", "double"],
+    ids=["pseudoinverse", "gamma", "double"],
 )
 def test_what_is_refused_says_where_and_what_to_do(function: Callable[[Tensor], Tensor], advice: str) -> None:
     with pytest.raises(CaptureError, match=advice) as refusal:

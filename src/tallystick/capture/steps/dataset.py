@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tallystick.capture.inputs import Input, batch_inputs
 from tallystick.capture.preprocess import standardise
+from tallystick.capture.reach.world import World
 from tallystick.capture.rounded_data import as_float32
 from tallystick.capture.steps.program import capture_program
 from tallystick.capture.tracing.provenance import section
@@ -54,7 +55,12 @@ def capture_dataset(
         # The mean is counted from the first row, so that the mean of a constant column is exact.
         state |= {f"mean.{name}": np.array(rows_of[0]), f"variance.{name}": np.zeros(rows_of.shape[1:], np.float32)}
     with torch.random.fork_rng(devices=[]), explained():
-        for name, made in step.outputs(inputs).items():
+        world = World([("prepare", prepare)])
+        try:
+            outputs = step.outputs(inputs)
+        finally:
+            world.restore()
+        for name, made in outputs.items():
             state[name] = torch.zeros(rows, *made.shape[1:], dtype=made.dtype)
     constants = {f"data.{name}": values for name, values in data.items()}
     roots = {"prepare": prepare}

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tallystick.capture.reach.world import World
 from tallystick.capture.sampling_rules import Sampling
 from tallystick.capture.steps.program import capture_program
 from tallystick.capture.steps.sampling import choose
@@ -71,7 +72,12 @@ def capture_generation(
     batch = Batch.of(prompts, new_tokens, padding)
     call = transformers_decode(model, batch.tokens.shape[1] - 1) if decode is None else decode
     with evaluation_mode(model):
-        state = batch.start(cache_layers(model, call))
+        world = World([("model", model), ("decode", decode)])
+        try:
+            layers, vocabulary = cache_layers(model, call)
+        finally:
+            world.restore()
+        state = batch.start(layers)
         require_known(model, call, prompts, padding, end_tokens, batch.tokens.shape[1] - 2)
         step = GenerationStep(call, batch, sampling, end_tokens)
         constants = {LENGTHS: batch.lengths}
@@ -79,6 +85,10 @@ def capture_generation(
         def program(function: Callable[..., dict[str, Tensor]]) -> Captured:
             # Every row is fed the token after the last one in every step, until the longest is full.
             ranges = {"position": (0, batch.tokens.shape[1] - 2)}
+            # What is chosen is the number of a logit; a draw ends before the last sum, which is above every share of
+            # it.
+            largest = max(int(batch.tokens.max()), vocabulary - 1)
+            within = {TOKENS: (int(batch.tokens.min()), largest)}
             return capture_program(
                 function,
                 state=state,
@@ -86,11 +96,19 @@ def capture_generation(
                 model=model,
                 seed=seed,
                 ranges=ranges,
+                within=within,
                 roots={"decode": decode},
             )
 
-        entering = prefill and batch.longest > 1
-        return CapturedGeneration(program(step.prefill) if entering else None, program(step.decode))
+        entered = program(step.prefill) if prefill and batch.longest > 1 else None
+        decoding = program(step.decode)
+        if entered is not None and entered.state_names != decoding.state_names:
+            raise CaptureError(
+                "the program that enters prompts and the one that chooses tokens would note different things "
+                f"({', '.join(sorted({*entered.state_names} ^ {*decoding.state_names}))}), so that one could not go on "
+                "where the other ended: generate with prefill=False"
+            )
+        return CapturedGeneration(entered, decoding)
 
 
 @dataclass(frozen=True)
@@ -241,16 +259,17 @@ def transformers_decode(model: nn.Module, keys: int) -> Decode:
     return decode
 
 
-def cache_layers(model: nn.Module, call: Decode) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of one token in every layer, found out by feeding one."""
+def cache_layers(model: nn.Module, call: Decode) -> tuple[list[tuple[Tensor, Tensor]], int]:
+    """Keys and values of one token in every layer, and how many tokens there are logits for, found by feeding one."""
     probe: Any = Probe()
     with torch.no_grad():
-        call(model, torch.zeros(1, 1, dtype=torch.int64), probe, probe.positions)
+        logits = call(model, torch.zeros(1, 1, dtype=torch.int64), probe, probe.positions)
     if not probe.layers:
         raise CaptureError("the model did not use the cache it was given: it must call cache.update or cache.attend")
     if sorted(probe.layers) != list(range(len(probe.layers))):
         raise CaptureError(f"the model uses layers {sorted(probe.layers)} of the cache; number them from 0")
-    return [probe.layers[number] for number in range(len(probe.layers))]
+    vocabulary = logits.shape[-1] if isinstance(logits, Tensor) and logits.dim() else 1
+    return [probe.layers[number] for number in range(len(probe.layers))], vocabulary
 
 
 @contextlib.contextmanager

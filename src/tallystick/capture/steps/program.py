@@ -36,6 +36,7 @@ def capture_program(
     seed: int = 0,
     steps: int | None = None,
     ranges: Mapping[str, Range] | None = None,
+    within: Mapping[str, Range] | None = None,
     roots: Mapping[str, object] | None = None,
 ) -> Captured:
     """The program that one call of ``step`` is, with its start state and its constants.
@@ -52,6 +53,7 @@ def capture_program(
     ``ranges``     (lowest, highest) of integers in the state, by name, where the caller knows them: indices made of
     them
                    need no check while the program runs
+    ``within``     the same where not all of these integers need occur
     ``roots``      other objects by name that the step uses, where it does not hold them itself
 
     State may be changed in place. Neither the arguments nor PyTorch's global state are changed, nor is anything that
@@ -60,7 +62,15 @@ def capture_program(
     Raises: CaptureError naming what cannot be captured, and the user's line where there is one.
     """
     traced = trace_program(
-        step, state=state, constants=constants, model=model, seed=seed, steps=steps, ranges=ranges, roots=roots
+        step,
+        state=state,
+        constants=constants,
+        model=model,
+        seed=seed,
+        steps=steps,
+        ranges=ranges,
+        within=within,
+        roots=roots,
     )
     return captured(traced)
 
@@ -74,6 +84,7 @@ def trace_program(
     seed: int = 0,
     steps: int | None = None,
     ranges: Mapping[str, Range] | None = None,
+    within: Mapping[str, Range] | None = None,
     roots: Mapping[str, object] | None = None,
 ) -> Trace:
     """The traced step; see ``capture_program``."""
@@ -84,7 +95,8 @@ def trace_program(
             own = {**dict(model.named_parameters()), **stored_buffers(model)}
         world = World([("model", model), ("step", step), *(roots or {}).items()])
         known = {**(ranges or {}), **({} if steps is None else {"step": (0, steps - 1)})}
-        return trace(made, Surroundings(made.inputs, made.steady, known, steps, own=own), world, keep=set(state))
+        around = Surroundings(made.inputs, made.steady, known, within or {}, steps, own=own)
+        return trace(made, around, world, keep=set(state))
 
 
 class ProgramStep:

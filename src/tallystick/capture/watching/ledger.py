@@ -140,7 +140,7 @@ class Ledger:
             self._storages[kept._cdata] = _Storage(content, kept, False)
             return self._storages[kept._cdata]
         with on_values():
-            flat = _flat(tensor)
+            flat = _flat(tensor.resolve_conj().resolve_neg())
             digest = hashlib.blake2b(flat.view(torch.uint8).numpy().tobytes(), digest_size=16).digest()
         content = self._number(("real", tensor.dtype, digest), 0, None)
         self.values.setdefault(content, flat)

@@ -41,9 +41,8 @@ def settle(watch: Watch) -> list[Check]:
 
 def _find_ranges_of_state(watch: Watch) -> None:
     """Widen the ranges that integers of the state have at the start until a step leads from them into them."""
-    names = {
-        made.name for made in watch.around.inputs if made.role is Role.STATE and made.name not in watch.around.ranges
-    }
+    declared = {*watch.around.ranges, *watch.around.within}
+    names = {made.name for made in watch.around.inputs if made.role is Role.STATE and made.name not in declared}
     contents = {name: watch.contents[name] for name in names if name in watch.after}
     intervals = watch.intervals
     for name in names - contents.keys():  # nobody knows what becomes of them

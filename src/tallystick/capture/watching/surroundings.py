@@ -22,7 +22,8 @@ class Surroundings:
     """What is known of a step before it runs.
 
     ``inputs``   of the step, in order; ``steady`` are names of those that may turn out to stay the same in every step
-    ``ranges``   of integers that inputs hold, by name
+    ``ranges``   of integers that inputs hold, by name: from the first to the last of them
+    ``within``   the same for inputs of which not all of these integers need occur
     ``steps``    how many there will be; None if nobody knows
     ``trains``   a parameter that is no input must not be used
     ``naming``   what a tensor that holds data is called by the user's code, if that is known
@@ -33,6 +34,7 @@ class Surroundings:
     inputs: Sequence[Input]
     steady: frozenset[str] = frozenset()
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    within: Mapping[str, Range] = field(default_factory=dict)
     steps: int | None = None
     trains: bool = False
     naming: Naming | None = None

@@ -59,8 +59,9 @@ class Watch:
             self.ledger.input(tensor, made.name, bit, None if made.array is None else value_of(made))
             content = self.ledger.storage(tensor).content
             self.contents[made.name] = content
-            trusted = 1 << bit if made.role is Role.STATE and made.name not in self.around.ranges else 0
-            self.intervals.given.setdefault(content, (trusted, range_of(made, self.around.ranges)))
+            declared = {**self.around.within, **self.around.ranges}
+            trusted = 1 << bit if made.role is Role.STATE and made.name not in declared else 0
+            self.intervals.given.setdefault(content, (trusted, range_of(made, declared)))
 
     def lend(self, name: str, tensor: Tensor) -> Tensor:
         """Note what a tensor holds that is lent to the user's code under the name of an input; returns it."""
