@@ -13,7 +13,7 @@ from tallystick.capture.dtypes import storage_dtype
 from tallystick.capture.inputs import Input, Role
 from tallystick.capture.lowering import Slot, lower
 from tallystick.capture.optimizers.ema import EMA
-from tallystick.capture.reach.modules import unwrapped, used_modules
+from tallystick.capture.reach.modules import hidden_modules, unwrapped, used_modules
 from tallystick.capture.reach.world import World
 from tallystick.capture.steps.belongings import Belongings
 from tallystick.capture.steps.narrowing import WIDENED, sink
@@ -148,7 +148,7 @@ def trace_training(
         world = World([("model", model), ("loss", loss)])
 
         def made(others: Mapping[str, nn.Module]) -> TrainingStep:
-            owned = Belongings(model, others)
+            owned = Belongings(model, others, hidden_modules(world))
             return TrainingStep(
                 owned, loss, optimizer, data, batch_size, steps, seed, accumulate, average, storage, metrics, order
             )

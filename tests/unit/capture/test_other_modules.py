@@ -166,3 +166,29 @@ def test_a_run_gives_back_other_modules(tmp_path: Path) -> None:
         again.other_module("criterion")
     with pytest.raises(JobError, match=r"no module 'critic' with tensors\. It uses criterion"):
         run.other_module("critic")
+
+
+class Listed(nn.Module):
+    """Holds a layer in a plain list, where ``parameters()`` does not look."""
+
+    def __init__(self, frozen: bool, registered: bool = False) -> None:
+        super().__init__()
+        layers = [nn.Linear(6, 6).requires_grad_(not frozen)]
+        self.layers = nn.ModuleList(layers) if registered else layers
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers[0](x))
+
+
+def test_trained_parameters_that_the_model_hides_are_refused_and_the_advice_works() -> None:
+    def make(**kind: bool) -> Setup:
+        torch.manual_seed(0)
+        return Setup(Listed(**kind), lambda model, x, y: F.cross_entropy(model(x), y))
+
+    with pytest.raises(
+        CaptureError, match=r"layers\[0\]\.\w+ gets a gradient.*nn\.ModuleList.*requires_grad_\(False\)"
+    ):
+        train_captured(make(frozen=False), DATA)
+    assert_same(lambda: make(frozen=True), DATA)
+    assert_same(lambda: make(frozen=False, registered=True), DATA)

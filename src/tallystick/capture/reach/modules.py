@@ -34,6 +34,11 @@ def candidates(model: nn.Module, world: World) -> dict[str, nn.Module]:
     return found
 
 
+def hidden_modules(world: World) -> set[str]:
+    """Names of the modules that the model itself holds, registered or not."""
+    return {_called(path) for path in world.found.modules if path.startswith("model.")}
+
+
 def modules_beside(model: nn.Module, loss: Any) -> dict[str, nn.Module]:
     """The modules with tensors that a loss reaches beside the model, by what its code calls them."""
     model = unwrapped(model)

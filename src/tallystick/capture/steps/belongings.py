@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,16 @@ MODEL, OTHERS = "model.", "loss."  # what the names of the slots begin with
 
 @dataclass(frozen=True)
 class Belonging:
-    """A parameter or buffer. ``key`` names it for the optimizer, ``slot`` in the program, ``place`` in ``Borrower``."""
+    """A parameter or buffer. ``key`` names it for the optimizer, ``slot`` in the program, ``place`` in ``Borrower``.
+
+    ``hidden``: the model holds its module where ``parameters()`` does not look.
+    """
 
     key: str
     slot: str
     place: str
     tensor: Tensor
+    hidden: bool = False
 
 
 class Belongings:
@@ -31,8 +35,11 @@ class Belongings:
     ``criterion.centres`` is in the slot ``loss.criterion.centres``.
     """
 
-    def __init__(self, model: nn.Module, others: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, others: Mapping[str, nn.Module] | None = None, hidden: Collection[str] = ()
+    ) -> None:
         self.model, self.others = model, dict(others or {})
+        self._hidden = hidden  # names of others that the model holds
         self.trained: dict[str, Belonging] = {}
         self.frozen: dict[str, Belonging] = {}
         self.buffers: dict[str, Belonging] = {}
@@ -62,10 +69,21 @@ class Belongings:
                 "uses. Give the variable that holds the other module another name"
             )
         slot = f"{MODEL if place == MODEL else OTHERS}{key}"
-        group[key] = Belonging(key, slot, f"{place}{name}", tensor)
+        group[key] = Belonging(key, slot, f"{place}{name}", tensor, prefix.removesuffix(".") in self._hidden)
 
     def all(self) -> dict[str, Belonging]:
         return {**self.trained, **self.frozen, **self.buffers}
+
+    def refuse_hidden(self, trained: Iterable[str]) -> None:
+        """Raises: CaptureError for parameters that would be trained here, and by no optimizer over ``parameters()``."""
+        for key in trained:
+            if self.trained[key].hidden:
+                raise CaptureError(
+                    f"{key} gets a gradient, and the model's parameters() do not list it, so that no optimizer of "
+                    "PyTorch's would train it: hold its module in an nn.ModuleList or nn.ModuleDict, or as an "
+                    "attribute; "
+                    "if it is not to be trained, freeze it with requires_grad_(False)"
+                )
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by the name of its slot."""

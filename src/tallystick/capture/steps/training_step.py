@@ -291,6 +291,7 @@ class _Differentiated:
             share = torch.full_like(value, 1.0 / step.accumulate)
         found = torch.autograd.grad(value, list(leaves.values()), share, allow_unused=True)
         gradients: dict[str, Tensor | None] = dict(zip(leaves, found, strict=True))
+        step.own.refuse_hidden(key for key, gradient in gradients.items() if gradient is not None)
         gradients = after_accumulation(owns, leaves, gradients, step.accumulate)
         return {"loss": value.detach(), **recorded}, gradients
 
