@@ -41,7 +41,7 @@ class Eager(EagerRun):
     """``EagerRun`` of a model that is not copied, for copies lose hooks; with what the loss closes over trained, too.
 
     With ``noise`` every trained parameter is moved by about its last digit, up or down, at the start and after every
-    update.
+    update, and so are the floats of every batch: what is stored narrow would round the first away.
     """
 
     def __init__(self, made: Made, noise: int | None, seed: int = 0, **job: Any) -> None:
@@ -72,14 +72,21 @@ class Eager(EagerRun):
 
     def differentiate(self, step: int, accumulate: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         # The fused kernels of attention draw for themselves, and are written out by ours.
+        batch = {name: self.moved(tensor) if tensor.is_floating_point() else tensor for name, tensor in batch.items()}
         with Sampler(torch.tensor([step]), self.seed), sdpa_kernel(SDPBackend.MATH):
             return super().differentiate(step, accumulate, batch)
+
+    def moved(self, tensor: Tensor) -> Tensor:
+        """A tensor, or with noise one whose numbers are about a last digit away."""
+        if self.noise is None:
+            return tensor
+        signs = torch.randint(0, 2, tensor.shape, generator=self.noise) * 2.0 - 1.0
+        return tensor * (1.0 + signs * LAST_DIGIT)
 
     def store(self) -> None:
         if self.noise is not None:
             for p in self.masters.values():
-                signs = torch.randint(0, 2, p.shape, generator=self.noise) * 2.0 - 1.0
-                p.data.mul_(1.0 + signs * LAST_DIGIT)
+                p.data.copy_(self.moved(p.data))
         super().store()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import random
+import sys
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -223,14 +224,11 @@ def _slots(kind: type) -> Iterable[str]:
 
 def _is_users(item: type | types.ModuleType) -> bool:
     """Whether a class or a module stands in a file of the user's own."""
-    module = item if isinstance(item, types.ModuleType) else _module_of(item)
+    module = item if isinstance(item, types.ModuleType) else sys.modules.get(item.__module__)
     file = getattr(module, "__file__", None)
+    if file is None and isinstance(item, type):  # of a module that was never imported by name, such as a notebook's
+        functions = [value for value in vars(item).values() if isinstance(value, types.FunctionType)]
+        file = functions[0].__code__.co_filename if functions and item.__module__ != "builtins" else None
     if file is None:
         return getattr(module, "__name__", "") == "__main__"
     return is_user_file(file) and not is_installed(file)
-
-
-def _module_of(kind: type) -> types.ModuleType | None:
-    import sys
-
-    return sys.modules.get(kind.__module__)
