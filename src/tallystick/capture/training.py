@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,6 +29,12 @@ from tallystick.errors import CaptureError, TallystickError
 from tallystick.ir.captured import Captured
 from tallystick.spec.limits import STEPS
 from tallystick.spec.tensors import TensorType
+
+TRAINED_ALL_THE_SAME = (
+    "the model is in evaluation mode as a whole: it is trained in training mode, as after model.train(). Parts that "
+    "are to "
+    "stay in evaluation mode, such as frozen batch norms, are put into it after model.train()"
+)
 
 
 def capture_training(
@@ -78,7 +85,8 @@ def capture_training(
         metrics=metrics,
         shuffle=shuffle,
     )
-    return captured(traced, first_step)
+    made = captured(traced, first_step)
+    return made if model.training else replace(made, notes=(*made.notes, TRAINED_ALL_THE_SAME))
 
 
 def captured(traced: Trace, first_step: int = 0) -> Captured:

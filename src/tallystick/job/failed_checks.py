@@ -30,6 +30,5 @@ def refuse_failed_checks(checks: dict[int, str], session: Any, folder: Path) -> 
         slot, step = min(failed.items(), key=lambda item: item[1])
         raise JobError(
             f"step {step - 1}: {checks[slot]}. PyTorch would have stopped there. Look at what is computed in that "
-            "line; "
-            f"the states before this segment are kept in {folder}, and a changed job needs another folder."
+            f"line; the states before this segment are kept in {folder}, and a changed job needs another folder."
         )

@@ -95,3 +95,36 @@ def test_a_loss_that_calls_backward_is_refused() -> None:
 
     with pytest.raises(CaptureError, match=r"calls backward\(\) itself.*return the sum"):
         train_captured(Setup(nn.Linear(6, 3), twice), DATA)
+
+
+def test_a_gradient_of_the_step_before_is_refused_and_the_advice_works() -> None:
+    def before(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        slope = 0.0 if model.weight.grad is None else model.weight.grad.norm()
+        return F.cross_entropy(model(x), y) + slope
+
+    def now(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        model.zero_grad()
+        value = F.cross_entropy(model(x), y)
+        (slope,) = torch.autograd.grad(value, model.weight, create_graph=True)
+        return value + slope.norm()
+
+    with pytest.raises(CaptureError, match=r"test_gradient_hooks.py:\d+ before(?s:.*)torch\.autograd\.grad"):
+        train_captured(Setup(nn.Linear(6, 3), before), DATA)
+    torch.manual_seed(0)
+    start = nn.Linear(6, 3).state_dict()
+
+    def make() -> Setup:
+        model = nn.Linear(6, 3)
+        model.load_state_dict(start)
+        return Setup(model, now)
+
+    assert_same(make, DATA)
+
+
+def test_a_loss_that_switches_gradients_off_is_refused() -> None:
+    def switching(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        model.bias.requires_grad_(False)
+        return F.cross_entropy(model(x), y)
+
+    with pytest.raises(CaptureError, match=r"gradient of bias off.*before the job is made"):
+        train_captured(Setup(nn.Linear(6, 3), switching), DATA)

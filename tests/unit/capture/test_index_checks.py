@@ -180,3 +180,21 @@ def test_steps_index_a_table_of_as_many_rows() -> None:
         ts.capture_program(step, state=start, steps=5)
     unknown = ts.capture_program(step, state=start)
     assert final(unknown, 6)[unknown.state_names[1]].tolist() == [5], "step 4 was the first outside"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: (y + 1) * 1000003 * 4099 % 7,
+        lambda y: ((y + 1) * 10**9).sum()[None] % 7,
+        lambda y: ((y + 1) * 10**9).cumsum(0) % 7,
+    ],
+)
+def test_integers_beyond_32_bits_are_refused(function: Callable[[Tensor], Tensor]) -> None:
+    def loss(model: Any, t: Tensor, y: Tensor) -> Tensor:
+        return logits(model, t).sum() * function(y).sum()
+
+    with pytest.raises(
+        CaptureError, match=r"test_index_checks.py:\d+ (?s:.*)have 32 bits.*remainder after every product"
+    ):
+        train_captured(Setup(make(), loss), {"t": TOKENS, "y": LABELS})

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drawing import draws
 from eager_training import GraphRunner
+from side_by_side import Setup, points, train_captured
 from tallystick.capture.lowerings.random import philox_block
 from tallystick.capture.optimizers.adam import SGD
 from tallystick.capture.steps import batches
@@ -153,15 +154,16 @@ def test_a_checkpoint_draws_the_same_numbers_again() -> None:
     assert (runs[0] == runs[1]).all() and len(set(runs[0].tolist())) == 5
 
 
-def test_a_seed_set_in_the_loss_repeats_its_numbers() -> None:
-    """As in eager PyTorch; and the generator of the user is as it was."""
+def test_a_step_that_seeds_before_it_draws_is_refused_and_the_advice_works() -> None:
+    def seeded(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return F.cross_entropy(model(x + torch.randn(6)), y)
+
+    with pytest.raises(CaptureError, match=r"seeds PyTorch's generator.*close over them"):
+        train_captured(Setup(nn.Linear(6, 3), seeded), points())
     before = torch.get_rng_state()
-
-    def draw(x: Tensor) -> Tensor:
-        torch.manual_seed(3)
-        first = torch.rand_like(x)
-        torch.manual_seed(3)
-        return first - torch.rand_like(x)
-
-    assert (draws(draw, elements=10) == 0).all()
-    assert (torch.get_rng_state() == before).all()
+    with pytest.raises(CaptureError):
+        train_captured(Setup(nn.Linear(6, 3), seeded), points())
+    assert (torch.get_rng_state() == before).all(), "the generator of the user is as it was"
+    noise = torch.randn(6)
+    train_captured(Setup(nn.Linear(6, 3), lambda model, x, y: F.cross_entropy(model(x + noise), y)), points())

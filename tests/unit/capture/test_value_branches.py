@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import tallystick as ts
 from captured_runs import final
-from checked_losses import asserted, raising
+from checked_losses import asserted, caught, caught_outside, raising
 from side_by_side import BATCH, Setup, assert_same, points, train_captured
 from tallystick.errors import CaptureError, JobError
 
@@ -135,6 +135,23 @@ def test_a_value_that_the_step_changes_is_refused_and_the_advice_works() -> None
 def test_what_depends_on_data_is_refused(loss: Callable[..., Tensor], message: str) -> None:
     with pytest.raises(CaptureError, match=rf"test_value_branches.py:\d+(?s:.*){message}"):
         train_captured(Setup(Masked(), loss), DATA)
+
+
+@pytest.mark.parametrize("loss", [caught, caught_outside])
+def test_a_check_that_is_caught_is_a_choice(loss: Callable[..., Tensor]) -> None:
+    with pytest.raises(CaptureError, match=r"checked_losses.py:\d+(?s:.*)torch\.where"):
+        train_captured(Setup(Masked(), loss), DATA)
+
+
+def test_a_message_with_a_number_is_written() -> None:
+    messages: list[str] = []
+
+    def loss(model: Any, x: Tensor, y: Tensor) -> Tensor:
+        value = F.cross_entropy(model.body(x), y)
+        messages[:] = [f"loss {value:.3f}, {TRAIN.float().mean():.2f} are trained on"]
+        return value
+
+    train_captured(Setup(Masked(), loss), DATA)
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")

@@ -145,3 +145,27 @@ def test_another_shape_is_refused() -> None:
 
     with pytest.raises(CaptureError, match="a state keeps its type"):
         train_captured(Setup(Follower(grow), lambda model, x, y: model(x)), DATA)
+
+
+def test_weights_exchanged_for_a_moment_and_put_back() -> None:
+    """What else sees the old memory keeps it, as with ``.data`` in eager PyTorch."""
+
+    class Merging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = nn.Linear(6, 3).requires_grad_(False)
+            self.a, self.b = nn.Linear(6, 2, bias=False), nn.Linear(2, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            kept = self.base.weight.data
+            self.base.weight.data = kept + self.b.weight.data @ self.a.weight.data
+            out = self.base(x)
+            self.base.weight.data = kept
+            return out + self.b(self.a(x))
+
+    def make() -> Setup:
+        torch.manual_seed(0)
+        return Setup(Merging(), lambda model, x, y: F.cross_entropy(model(x), y))
+
+    found = assert_same(make, DATA)
+    assert (found["model.base.weight"] == make().state()["model.base.weight"].numpy()).all()

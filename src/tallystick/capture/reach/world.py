@@ -44,6 +44,11 @@ class Change:
         return isinstance(self.before, _AnIterator)
 
     @property
+    def is_number(self) -> bool:
+        """Whether it is a number, or a container with more or fewer elements, that is counted by."""
+        return isinstance(self.after, (bool, int, float, np.generic)) or "elements" in str(self.after)
+
+    @property
     def counts(self) -> bool:
         """Whether something else than the numbers in tensors is different."""
         return not _alike(self.before, self.after)

@@ -65,8 +65,7 @@ class Belongings:
         if key in self.trained or key in self.frozen or key in self.buffers:
             raise CaptureError(
                 f"two tensors of the job are called {key}: one is the model's, one that of another module that the "
-                "loss "
-                "uses. Give the variable that holds the other module another name"
+                "loss uses. Give the variable that holds the other module another name"
             )
         slot = f"{MODEL if place == MODEL else OTHERS}{key}"
         group[key] = Belonging(key, slot, f"{place}{name}", tensor, prefix.removesuffix(".") in self._hidden)
@@ -81,8 +80,7 @@ class Belongings:
                 raise CaptureError(
                     f"{key} gets a gradient, and the model's parameters() do not list it, so that no optimizer of "
                     "PyTorch's would train it: hold its module in an nn.ModuleList or nn.ModuleDict, or as an "
-                    "attribute; "
-                    "if it is not to be trained, freeze it with requires_grad_(False)"
+                    "attribute; if it is not to be trained, freeze it with requires_grad_(False)"
                 )
 
     def tensors(self) -> dict[str, Tensor]:

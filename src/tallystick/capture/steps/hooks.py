@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from tallystick.errors import CaptureError
@@ -28,15 +29,21 @@ def refuse_new_hooks(owns: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -
         if hooks_of(leaf) > lent:
             raise CaptureError(
                 f"the step registers a hook on the gradient of {name}: in PyTorch every step would add one more. "
-                "Register "
-                "it once, on the model, before the job is made"
+                "Register it once, on the model, before the job is made"
             )
 
 
 def refuse_own_backward(leaves: Mapping[str, Tensor]) -> None:
-    """Raises: CaptureError if the loss has filled in gradients itself."""
+    """Raises: CaptureError if the loss has filled in gradients itself, or switched them off."""
     for name, leaf in leaves.items():
-        if leaf.grad is not None:
+        if not leaf.requires_grad:
+            raise CaptureError(
+                f"the loss switches the gradient of {name} off (requires_grad): freeze it before the job is made, or "
+                "use it .detach()ed where nothing is to flow through it"
+            )
+        with torch._C.DisableTorchFunction():  # the user's code may not read a gradient that is not there yet
+            gradient = leaf.grad
+        if gradient is not None:
             raise CaptureError(
                 f"the loss calls backward() itself, or writes the gradient of {name}: return the sum of all losses "
                 "instead; gradients inside a loss come from torch.autograd.grad"
@@ -58,8 +65,7 @@ def after_accumulation(
         if accumulate > 1:
             raise CaptureError(
                 f"{name} has a post-accumulate hook, and accumulate={accumulate}: such a hook sees the sum of the "
-                "batches "
-                "so far. Use register_hook, which sees the gradient of each batch, or accumulate=1"
+                "batches so far. Use register_hook, which sees the gradient of each batch, or accumulate=1"
             )
         leaf = leaves[name]
         leaf.grad = found[name]

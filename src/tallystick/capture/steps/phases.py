@@ -56,8 +56,8 @@ def require_kinds(optimizer: object, loss: object) -> None:
     if list(loss) != list(optimizer):
         raise CaptureError(
             f"the losses are called {', '.join(map(repr, loss))}, and the optimizers "
-            f"{', '.join(map(repr, optimizer))}: "
-            "the phases of a step are the optimizers' groups, with the same names in the same order"
+            f"{', '.join(map(repr, optimizer))}: the phases of a step are the optimizers' groups, with the same "
+            "names in the same order"
         )
 
 

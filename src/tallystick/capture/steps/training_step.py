@@ -257,8 +257,7 @@ class TrainingStep:
             if own.key in self.own.trained and own.key not in phase.keys and self.storage.trained is not None:
                 raise CaptureError(
                     f"the phase {phase.name!r} writes {slot}, which another phase trains and storage keeps narrow: "
-                    "write "
-                    "it in its own phase, or leave storage out"
+                    "write it in its own phase, or leave storage out"
                 )
         return written
 

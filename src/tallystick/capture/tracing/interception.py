@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot, set_proxy_slot
 from torch.overrides import TorchFunctionMode
 
 from tallystick.capture.tracing.provenance import describe_frame, reached_from, user_frame
+from tallystick.capture.watching.branches import asking_frame
 from tallystick.capture.watching.checks import Indexed
 from tallystick.capture.watching.ledger import on_values
 from tallystick.capture.watching.watch import Watch
@@ -30,8 +31,10 @@ class Interceptor(TorchFunctionMode):
             Tensor.numpy: self._numpy,
             Tensor.__array__: self._array,
             Tensor.data.__set__: self._set_data,  # pyright: ignore[reportAttributeAccessIssue]
+            Tensor.grad.__get__: self._grad,  # pyright: ignore
             Tensor.set_: self._set,
             Tensor.data_ptr: self._pointer,
+            Tensor.__format__: self._format,
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -72,17 +75,31 @@ class Interceptor(TorchFunctionMode):
         if value.shape != tensor.shape or value.dtype != tensor.dtype:
             raise CaptureError(
                 f"{line()}\n  .data is set to a {value.dtype} of shape {tuple(value.shape)}, and was a "
-                f"{tensor.dtype} of "
-                f"shape {tuple(tensor.shape)}: a state keeps its type"
+                f"{tensor.dtype} of shape {tuple(tensor.shape)}: a state keeps its type"
             )
-        if self._watch.is_lent(value):
+        if self._watch.is_lent(value, but=tensor):
             raise CaptureError(
                 f"{line()}\n  .data is set to the memory of another parameter or buffer, so that both would be one "
-                "from "
-                "then on: .clone() what it is set to"
+                "from then on: .clone() what it is set to"
             )
-        with torch.no_grad():
-            tensor.detach().copy_(value)
+        # The tensor gets the memory of the value: what else sees its old memory keeps that.
+        value = value.detach()
+        func(tensor, value)
+        mode = get_proxy_mode()
+        if mode is not None:
+            set_proxy_slot(tensor, mode.tracer, get_proxy_slot(value, mode.tracer))
+
+    def _grad(self, func: Any, tensor: Tensor, *args: Any) -> Any:
+        """``p.grad``, which in the usual loop is that of the step before, if nothing has cleared it."""
+        found = func(tensor, *args)
+        frame = asking_frame()
+        clears = frame is not None and frame.f_code.co_name == "zero_grad"
+        if found is None and tensor.requires_grad and self._watch.is_lent(tensor) and not clears:
+            raise CaptureError(
+                f"{line()}\n  reads the gradient of a parameter, which is that of the step before or none: keep what "
+                "is needed of it in a buffer, or take it inside the loss with torch.autograd.grad"
+            )
+        return found
 
     def _set(self, func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         raise CaptureError(f"{line()}\n  set_ exchanges a tensor's memory: write with .copy_() instead")
@@ -91,6 +108,14 @@ class Interceptor(TorchFunctionMode):
         if isinstance(tensor, FakeTensor):
             raise CaptureError(f"{line()}\n  asks where a tensor lies in memory (data_ptr), which no program knows")
         return func(tensor)
+
+    def _format(self, func: Any, tensor: Tensor, spec: str = "") -> str:
+        """A number written into a message: only a value that is known can be shown while a step is traced."""
+        value = self._watch.known(tensor.detach(), line) if isinstance(tensor, FakeTensor) else tensor
+        if value is None:
+            return "(known when it runs)"
+        with on_values():
+            return format(value.item() if value.dim() == 0 else value, spec)
 
 
 def line() -> str:

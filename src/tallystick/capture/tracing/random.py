@@ -25,6 +25,7 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 SEEDS = 1 << 64
 SITES = 1 << 31
+FIRST_SITE = 0x7A11 << 40  # as a seed of PyTorch's generator while a step is traced
 _MARK = 0x7A115715  # a seed to know a generator by
 _OTHERS = (
     "rand, randn, randint, randperm, bernoulli, dropout, multinomial, normal, exponential, gamma and Dirichlet numbers "
@@ -80,8 +81,9 @@ def seed_words(seed: int) -> tuple[int, int]:
 class Sampler(TorchDispatchMode):
     """Replaces PyTorch's random operators by draws that a program can repeat, while the user's code is traced.
 
-    The number of the next site is kept as the seed of PyTorch's generator: whoever saves the generator's state and
-    sets it back, as checkpoints do, draws the same numbers again.
+    The number of the next site is kept as the seed of PyTorch's generator, above numbers that people take for seeds:
+    whoever saves the generator's state and sets it back, as checkpoints do, draws the same numbers again, and whoever
+    seeds it anew is noticed.
     """
 
     def __init__(self, step: Tensor, seed: int) -> None:
@@ -91,7 +93,7 @@ class Sampler(TorchDispatchMode):
 
     def __enter__(self) -> Sampler:
         self._before = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(0)
+        torch.default_generator.manual_seed(FIRST_SITE)
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
@@ -99,9 +101,17 @@ class Sampler(TorchDispatchMode):
         torch.default_generator.set_state(self._before)
 
     def _next_site(self) -> int:
-        site = torch.default_generator.initial_seed()
-        torch.default_generator.manual_seed(site + 1)
-        return site % SITES
+        seed = torch.default_generator.initial_seed()
+        if not FIRST_SITE <= seed < FIRST_SITE + SITES:
+            raise CaptureError(
+                f"the step seeds PyTorch's generator (torch.manual_seed) before it draws{here()}: in PyTorch every "
+                "step "
+                "would draw the same numbers, and here they are counted by the step. Leave the seed out, the job has "
+                "one; "
+                "for numbers that stay the same, draw them before the job and let the loss close over them"
+            )
+        torch.default_generator.manual_seed(seed + 1)
+        return seed - FIRST_SITE
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -42,13 +42,17 @@ def require_no_counters(changes: Sequence[Change]) -> None:
             "would use the same one. Put the elements into the data, one row for each step or example, and make the "
             "iterator anew: it has been moved on and cannot be put back"
         )
+    if counted and not counted[0].is_number:
+        raise CaptureError(
+            f"the step changes {counted[0].text()} every time it runs, and Python runs only while it is captured. "
+            "Keep in buffers and parameters what is to change, and leave other objects as they were at the end of a "
+            "step; what is kept to look at later is a metric of the job"
+        )
     if counted:
         raise CaptureError(
             f"the step changes {counted[0].text()} every time it runs, and Python runs only while it is captured. "
-            "Make it "
-            "a buffer that counts in the program: self.register_buffer('count', torch.zeros((), dtype=torch.int64)) "
-            "and "
-            "self.count += 1; numbers to look at later are metrics of the job"
+            "Make it a buffer that counts in the program: self.register_buffer('count', torch.zeros((), "
+            "dtype=torch.int64)) and self.count += 1; numbers to look at later are metrics of the job"
         )
 
 
@@ -61,12 +65,11 @@ def require_equal(expected: Sequence[Ref], found: Sequence[Ref], watch: Watch, c
     if kept is not None:
         raise CaptureError(
             f"{where}the step sets {kept.path} to a tensor and uses it in the next step, where only buffers and "
-            "parameters "
-            "are carried on: make it a buffer, self.register_buffer(...), of a module that the model or the loss holds"
+            "parameters are carried on: make it a buffer, self.register_buffer(...), of a module that the model or "
+            "the loss holds"
         )
     raise CaptureError(
         f"{where}computes something else when the step runs a second time. It depends on something that changes "
-        "outside "
-        "of PyTorch: random numbers of another library, a clock, a counter, a file, an iterator. Draw with torch.rand "
-        "inside the loss; keep what changes in buffers; put what is read into the data"
+        "outside of PyTorch: random numbers of another library, a clock, a counter, a file, an iterator. Draw with "
+        "torch.rand inside the loss; keep what changes in buffers; put what is read into the data"
     )

@@ -30,7 +30,7 @@ class Assumption:
 def assumption(frame: FrameType) -> Assumption | None:
     """What a truth value that this frame asks for right now must be, if it is a check; else None."""
     tree = _parsed(frame.f_code.co_filename)
-    if tree is None:
+    if tree is None or _is_caught(frame):
         return None
     place = _place(frame)
     for node in ast.walk(tree):
@@ -44,6 +44,26 @@ def assumption(frame: FrameType) -> Assumption | None:
             harmless = isinstance(node, ast.If) and not _raises(node.body) and not _raises(node.orelse)
             return Assumption(value == polarity, harmless)
     return None
+
+
+def _is_caught(frame: FrameType | None) -> bool:
+    """Whether what is raised here would be handled on the way out of the user's code, and so choose another way."""
+    while frame is not None and not frame.f_code.co_filename.startswith(_STEPS):
+        tree, line = _parsed(frame.f_code.co_filename), frame.f_lineno
+        tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)] if tree is not None else []
+        if any(_handles(node) for node in tries if _stands_in(node, line)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stands_in(node: ast.Try, line: int) -> bool:
+    return node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0)
+
+
+def _handles(node: ast.Try) -> bool:
+    """Whether an exception may end here, instead of being raised on."""
+    return any(not isinstance(handler.body[-1], ast.Raise) for handler in node.handlers)
 
 
 Place = tuple[int, int, int, int]  # first line, first column, last line, last column
@@ -173,3 +193,4 @@ def _machinery() -> tuple[str, ...]:
 
 
 _MACHINERY = _machinery()
+_STEPS = str(Path(__file__).parents[1] / "steps")  # where the user's code is called

@@ -95,8 +95,7 @@ def _refuse_ranges(watch: Watch, check: Check, allowed: Allowed) -> None:
     if allowed.refuses(torch.tensor([least, most])):
         raise CaptureError(
             f"{check.line}\n  {check.what}: {names[content]} goes from {least} to {most}. Enlarge the table, or make "
-            "the "
-            "sequences shorter"
+            "the sequences shorter"
         )
 
 

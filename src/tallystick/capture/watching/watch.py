@@ -26,6 +26,11 @@ UNKNOWN = object()  # nothing is known of an answer
 _MASKED = frozenset({"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"})
 _ASKING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 _ASSERTS = ("aten::_assert_async",)
+WORD = 1 << 31
+# Operators whose integers may be larger than what they are made of.
+_GROWING = frozenset(
+    f"aten::{name}{in_place}" for name in ("add", "sub", "mul", "sum", "cumsum") for in_place in ("", "_")
+)
 
 
 class Watch:
@@ -41,8 +46,10 @@ class Watch:
         self.different: str | None = None  # the first line of the repetition that did something else
         self.contents: dict[str, int] = {}  # of the inputs
         self.after: dict[str, Ref] = {}
+        self.error: CaptureError | None = None  # the first that was raised
         self._lent: dict[str, Ref] = {}  # most recently
         self._lent_first: dict[str, Ref] = {}  # in this run
+        self._names: dict[int, str] = {}  # of the tensors that are lent
         self._checked: set[Any] = set()
         self._bits = {made.name: number for number, made in enumerate(around.inputs)}
         self._never = sum(1 << n for n, made in enumerate(around.inputs) if self._may_vary(made))
@@ -67,6 +74,7 @@ class Watch:
         """Note what a tensor holds that is lent to the user's code under the name of an input; returns it."""
         self._lent[name] = self.ledger.ref(tensor)
         self._lent_first.setdefault(name, self._lent[name])
+        self._names[id(tensor)] = name
         return tensor
 
     def changed(self, name: str, after: Tensor) -> bool:
@@ -131,18 +139,32 @@ class Watch:
             if _ASKING.isdisjoint(func.tags):
                 raise
             text, helped = line(), remedy(sys._getframe(1))
-            raise CaptureError(f"{text}\n  {helped or explain(func)}{setting_for(text)}") from error
+            refusal = CaptureError(f"{text}\n  {helped or explain(func)}{setting_for(text)}")
+            raise self.refused(refusal) from error
         for made in flat_tensors(result if isinstance(result, (list, tuple)) else (result,)):
             if made.layout is not torch.strided:
                 raise CaptureError(
                     f"{line()}\n  {func} makes a {made.layout} tensor, which no program holds: make it dense, or "
-                    "write the "
-                    "product with index_select and index_add over its indices and values"
+                    "write the product with index_select and index_add over its indices and values"
                 )
         self.ledger.enter(func, encoded, named, tensors, result)
+        if not ours and func._schema.name in _GROWING and isinstance(result, Tensor) and not _in_backward():
+            self._require_words(result, line)
         if not self.first and self.different is None and self.ledger.count > before:
             self.different = line()
         return result
+
+    def _require_words(self, result: Tensor, line: Callable[[], str]) -> None:
+        """Raises: CaptureError for integers that may lie beyond the 32 bits that a program has."""
+        if result.dtype is not torch.int64:
+            return
+        found = self.intervals.of(self.ledger.ref(result))
+        if found is not None and (found.low < -WORD or found.high >= WORD):
+            raise CaptureError(
+                f"{line()}\n  makes integers from {found.low} to {found.high}; those of a program have 32 bits. Take "
+                "the "
+                "remainder after every product, or compute with smaller numbers"
+            )
 
     def _refuse_writes(self, func: OpOverload, tensors: Sequence[Any], line: Callable[[], str]) -> None:
         for place in self.ledger.writes(func, tensors):
@@ -155,24 +177,29 @@ class Watch:
             if tensor.requires_grad and self.ledger.storage(tensor).real:
                 raise CaptureError(f"{line()}\n  {self._untrained(tensor)}")
 
+    def refused(self, error: CaptureError) -> CaptureError:
+        """Remember an error, for the user's code may catch it as its own."""
+        self.error = self.error or error
+        return error
+
     def refuse_write(self, tensor: Tensor, line: Callable[[], str]) -> None:
         """Raises: CaptureError if a tensor holds data of its own, which no program could keep."""
         if self.ledger.storage(tensor).real:
             named = self._called(tensor)
             raise CaptureError(
                 f"{line()}\n  writes into {named or 'a tensor that is no part of the job'}, which keeps what is "
-                "written "
-                "from step to step: make it a buffer of a module (self.register_buffer) that the model or the loss "
-                "holds; if it is made anew in every step, .clone() it before writing"
+                "written from step to step: make it a buffer of a module (self.register_buffer) that the model or "
+                "the loss holds; if it is made anew in every step, .clone() it before writing"
             )
 
     def _called(self, tensor: Tensor) -> str | None:
         return None if self.around.naming is None else self.around.naming(tensor)
 
-    def is_lent(self, tensor: Tensor) -> bool:
-        """Whether a tensor is, or is a view of, what is lent to the user's code."""
+    def is_lent(self, tensor: Tensor, but: Tensor | None = None) -> bool:
+        """Whether a tensor is, or is a view of, what is lent to the user's code, other than ``but`` itself."""
         content = self.ledger.storage(tensor).content
-        return any(ref.content == content for ref in self._lent.values())
+        own = None if but is None else self._names.get(id(but))
+        return any(ref.content == content and name != own for name, ref in self._lent.items())
 
     def _untrained(self, tensor: Tensor) -> str:
         named = self._called(tensor) or f"a tensor of shape {tuple(tensor.shape)}"
@@ -182,8 +209,7 @@ class Watch:
         if tensor.is_leaf:
             return (
                 f"needs the gradient of {named}, which no module of the job holds: make it an nn.Parameter of the "
-                "model, "
-                "or of a module that the loss uses; if it is not to be trained, use it .detach()ed"
+                "model, or of a module that the loss uses; if it is not to be trained, use it .detach()ed"
             )
         return (
             f"uses {named}, which was computed from parameters before the step: compute it inside the loss, from the "
