@@ -226,6 +226,8 @@ class Lion(torch.optim.Optimizer):
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
             for p in group["params"]:
+                if p.grad is None:
+                    continue
                 momentum = self.state[p].setdefault("exp_avg", torch.zeros_like(p))
                 direction = (momentum * beta1 + p.grad * (1 - beta1)).sign()
                 momentum.mul_(beta2).add_(p.grad, alpha=1 - beta2)

@@ -74,9 +74,7 @@ def walk(value: Any, path: str, seen: set[int], depth: int) -> Iterator[tuple[st
         yield path, repr(value.bit_generator.state)
     elif isinstance(value, torch.Generator):
         yield path, value.get_state().numpy().tobytes()
-    elif isinstance(value, itertools.count):
-        yield path, repr(value)
-    elif isinstance(value, itertools.cycle | types.GeneratorType):
+    elif isinstance(value, itertools.count | itertools.cycle | types.GeneratorType):
         yield path, ONE_WAY
     elif isinstance(value, list | tuple | collections.deque):
         yield f"{path} length", len(value)

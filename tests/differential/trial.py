@@ -39,7 +39,9 @@ SILENT, WRONG_EXCEPTION, UNNOTICED, FALSE_REPORT, AFTERMATH = (
 CRASHED, ENDLESS = "CRASHED", "NO END"
 FAULTS = (SILENT, WRONG_EXCEPTION, UNNOTICED, FALSE_REPORT, AFTERMATH, CRASHED, ENDLESS)
 # What eager PyTorch's kernels cannot do although it is well defined: a program that writes it out may.
-_CANNOT = re.compile(r"not implemented|is not implemented|NotImplemented|not currently supported")
+_CANNOT = re.compile(
+    r"does not support sparse gradients|not implemented|is not implemented|NotImplemented|not currently supported"
+)
 NOISES = (1, 2, 3)
 MOST = 4  # differences that are told of one job
 

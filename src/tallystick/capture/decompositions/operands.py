@@ -36,6 +36,13 @@ def pair_of_floats(x: Tensor, target: Tensor, *rest: Any, **options: Any) -> Any
     return NotImplemented
 
 
+def no_truth_values(x: Tensor, *rest: Any, **options: Any) -> Any:
+    """Raises: NotImplementedError for truth values, as eager PyTorch."""
+    if x.dtype is torch.bool:
+        raise NotImplementedError('"argmax" or "argmin" is not implemented for truth values: convert them with .long()')
+    return NotImplemented
+
+
 # Each returns NotImplemented for what is allowed: it is recorded as it is.
 OPERANDS: dict[OpOverload, Callable] = {
     aten.sub.Tensor: subtraction,
@@ -45,4 +52,6 @@ OPERANDS: dict[OpOverload, Callable] = {
     aten.rsub.Tensor: subtraction,
     aten.addmm.default: product_and_sum,
     aten.binary_cross_entropy.default: pair_of_floats,
+    aten.argmax.default: no_truth_values,
+    aten.argmin.default: no_truth_values,
 }

@@ -226,12 +226,13 @@ class Watch:
             return func, args
         indices: list[Any] = []
         for index in args[1]:
+            axis = len(indices)
             if index is None or index.dtype not in (torch.bool, torch.uint8):
                 indices.append(index)
                 continue
             mask = self.known(index, line)
-            if mask is None:
-                return func, args
+            if mask is None or mask.shape != args[0].shape[axis : axis + mask.dim()]:
+                return func, args  # PyTorch says what is wrong with a mask of another shape
             with on_values():
                 indices += [place.contiguous() for place in mask.bool().nonzero().unbind(1)]
         return func, (args[0], indices, *args[2:])
