@@ -161,9 +161,9 @@ def test_a_step_that_seeds_before_it_draws_is_refused_and_the_advice_works() -> 
 
     with pytest.raises(CaptureError, match=r"seeds PyTorch's generator.*close over them"):
         train_captured(Setup(nn.Linear(6, 3), seeded), points())
-    before = torch.get_rng_state()
+    setup, before = Setup(nn.Linear(6, 3), seeded), torch.get_rng_state()
     with pytest.raises(CaptureError):
-        train_captured(Setup(nn.Linear(6, 3), seeded), points())
+        train_captured(setup, points())
     assert (torch.get_rng_state() == before).all(), "the generator of the user is as it was"
     noise = torch.randn(6)
     train_captured(Setup(nn.Linear(6, 3), lambda model, x, y: F.cross_entropy(model(x + noise), y)), points())
