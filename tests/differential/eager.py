@@ -72,7 +72,6 @@ class Eager(EagerRun):
 
     def differentiate(self, step: int, accumulate: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         # The fused kernels of attention draw for themselves, and are written out by ours.
-        batch = {name: self.moved(tensor) if tensor.is_floating_point() else tensor for name, tensor in batch.items()}
         with Sampler(torch.tensor([step]), self.seed), sdpa_kernel(SDPBackend.MATH):
             return super().differentiate(step, accumulate, batch)
 

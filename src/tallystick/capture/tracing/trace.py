@@ -154,8 +154,6 @@ def _record(step: StepFunction, watch: Watch, world: World) -> fx.GraphModule:
         with Interceptor(watch), FunctionWriter():
             watch.begin(tensors)
             results = step(tensors, watch)
-        if watch.error is not None:  # the user's code has caught it
-            raise watch.error
         numbers[:] = watch.numbers(results)
         return [*results, *(check.bad for check in watch.checks)]
 
@@ -229,11 +227,6 @@ def require_words(graph: fx.Graph) -> None:
         if node.op != "call_function":
             continue
         values = node.meta["val"] if isinstance(node.meta["val"], (tuple, list)) else [node.meta["val"]]
-        if node.users and any(isinstance(value, torch.Tensor) and not value.numel() for value in values):
-            raise CaptureError(
-                f"{node.meta[SOURCE]}\n  makes a tensor without elements, which no program holds: leave the line out "
-                "where there is nothing to compute"
-            )
         dtypes = {value.dtype for value in values if isinstance(value, torch.Tensor)}
         for dtype in dtypes & {torch.float64, torch.complex64, torch.complex128}:
             raise CaptureError(f"{node.meta[SOURCE]}\n  makes a tensor of {dtype}; use float32")
