@@ -69,8 +69,8 @@ def test_an_update_that_is_wrong(factor: float, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_loss_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def doubled(returned: Any, metrics: Any) -> Any:
-        value, found = with_metrics(returned, metrics)
+    def doubled(returned: Any, metrics: Any, every: bool = True) -> Any:
+        value, found = with_metrics(returned, metrics, every)
         return value * 1.0001, found
 
     monkeypatch.setattr(training_step, "with_metrics", doubled)
