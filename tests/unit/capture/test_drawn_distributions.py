@@ -187,11 +187,12 @@ def repeated(make: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tenso
     """The value that ``make`` draws of logits, and the gradient by them."""
 
     def run(logits: Tensor) -> tuple[Tensor, Tensor]:
-        torch.manual_seed(3)
+        state = torch.get_rng_state()
         own = logits.clone().requires_grad_()
         with torch.enable_grad():
             value = make(own)
             (gradient,) = torch.autograd.grad(value, own, torch.arange(value.numel()).reshape(value.shape).float())
+        torch.set_rng_state(state)  # the next one draws the same, as a checkpoint does
         return value.detach(), gradient
 
     return run

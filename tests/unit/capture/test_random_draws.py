@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from drawing import draws
 from eager_training import GraphRunner
+from side_by_side import Setup, points, train_captured
 from tallystick.capture.lowerings.random import philox_block
 from tallystick.capture.optimizers.adam import SGD
 from tallystick.capture.steps import batches
@@ -151,3 +152,16 @@ def test_a_checkpoint_draws_the_same_numbers_again() -> None:
         runner.advance(5)
         runs.append(runner.losses)
     assert (runs[0] == runs[1]).all() and len(set(runs[0].tolist())) == 5
+
+
+def test_a_loss_that_seeds_before_it_draws_is_refused_and_the_advice_works() -> None:
+    def seeded(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return F.cross_entropy(model(x + torch.randn(6)), y)
+
+    setup, before = Setup(nn.Linear(6, 3), seeded), torch.get_rng_state()
+    with pytest.raises(CaptureError, match=r"seeds PyTorch's generator(?s:.*)close over them"):
+        train_captured(setup, points())
+    assert (torch.get_rng_state() == before).all(), "the generator of the user is as it was"
+    noise = torch.randn(6)
+    train_captured(Setup(nn.Linear(6, 3), lambda model, x, y: F.cross_entropy(model(x + noise), y)), points())

@@ -131,7 +131,7 @@ class TrainingStep:
         records: dict[str, Tensor] = {}
         gradients: dict[str, Tensor | None] = {}
         written: dict[str, Tensor] = {}
-        with recorder, torch.enable_grad(), Sampler(at["step"], self.seed):
+        with recorder, torch.enable_grad(), Sampler(at["step"], self.seed, reseeding=False):
             batch = self._batch(at, recorder)
             for phase in self.phases:
                 values, gradients, mine = self._differentiate(at | written, batch, recorder, watch, phase)
@@ -165,7 +165,7 @@ class TrainingStep:
         at = self._named(tensors)
         recorder = SourceRecorder(TrainingStep.look.__code__)
         lent = {own.place: at[own.slot].to(own.tensor.dtype).clone() for own in self.own.all().values()}
-        with torch.enable_grad(), Sampler(at["step"], self.seed):
+        with torch.enable_grad(), Sampler(at["step"], self.seed, reseeding=False):
             batch = self._batch(at, recorder)
             losses = [phase.loss for phase in self.phases]
             torch.func.functional_call(

@@ -25,7 +25,7 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 SEEDS = 1 << 64
 SITES = 1 << 31
-FIRST_SITE = 0  # as a seed of PyTorch's generator while a step is traced
+FIRST_SITE = 0x7A11 << 40  # as a seed of PyTorch's generator while a step is traced
 _MARK = 0x7A115715  # a seed to know a generator by
 _OTHERS = (
     "rand, randn, randint, randperm, bernoulli, dropout, multinomial, normal, exponential, gamma and Dirichlet numbers "
@@ -86,8 +86,10 @@ class Sampler(TorchDispatchMode):
     seeds it anew is noticed.
     """
 
-    def __init__(self, step: Tensor, seed: int) -> None:
+    def __init__(self, step: Tensor, seed: int, reseeding: bool = True) -> None:
+        """Without ``reseeding`` a step may not seed the generator itself: each would draw the same in PyTorch."""
         super().__init__()
+        self._reseeding = reseeding
         self._step = step
         self._seed = seed
 
@@ -102,8 +104,15 @@ class Sampler(TorchDispatchMode):
 
     def _next_site(self) -> int:
         seed = torch.default_generator.initial_seed()
+        ours = FIRST_SITE <= seed < FIRST_SITE + SITES
+        if not ours and not self._reseeding:
+            raise CaptureError(
+                f"the step seeds PyTorch's generator (torch.manual_seed) before it draws{here()}: in PyTorch every "
+                "step would draw the same numbers, and here they are counted by the step. Leave the seed out, the job "
+                "has one; for numbers that stay the same, draw them before the job and let the loss close over them"
+            )
         torch.default_generator.manual_seed(seed + 1)
-        return seed % SITES
+        return (seed - FIRST_SITE if ours else seed) % SITES
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
