@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import tallystick as ts
 from captured_runs import final
-from checked_losses import asserted, caught_outside, raising
+from checked_losses import asserted, caught, caught_outside, raising
 from side_by_side import BATCH, Setup, assert_same, points, train_captured
 from tallystick.errors import CaptureError, JobError
 
@@ -137,7 +137,7 @@ def test_what_depends_on_data_is_refused(loss: Callable[..., Tensor], message: s
         train_captured(Setup(Masked(), loss), DATA)
 
 
-@pytest.mark.parametrize("loss", [caught_outside])
+@pytest.mark.parametrize("loss", [caught, caught_outside])
 def test_a_check_that_is_caught_is_a_choice(loss: Callable[..., Tensor]) -> None:
     with pytest.raises(CaptureError, match=r"checked_losses.py:\d+(?s:.*)torch\.where"):
         train_captured(Setup(Masked(), loss), DATA)

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from tallystick.capture.tracing.dependence import explain
 from tallystick.capture.tracing.provenance import describe_frame, reached_from, user_frame
+from tallystick.capture.watching.watch import attempted
 from tallystick.errors import CaptureError
 
 masked_select_operator = torch.ops.aten.masked_select.default
@@ -60,7 +61,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements, if their number is known; integers in rows are kept together with a mask that is data."""
     recorded = recorded_nodes()
     try:
-        return torch.masked_select(input, mask)
+        with attempted():
+            return torch.masked_select(input, mask)
     except (CaptureError, RuntimeError):
         if input.dim() != 2 or input.shape != mask.shape or input.is_floating_point():
             raise

@@ -154,6 +154,8 @@ def _record(step: StepFunction, watch: Watch, world: World) -> fx.GraphModule:
         with Interceptor(watch), FunctionWriter():
             watch.begin(tensors)
             results = step(tensors, watch)
+        if watch.error is not None:  # the user's code has caught it
+            raise watch.error
         numbers[:] = watch.numbers(results)
         return [*results, *(check.bad for check in watch.checks)]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -31,6 +33,19 @@ WORD = 1 << 31
 _GROWING = frozenset(
     f"aten::{name}{in_place}" for name in ("add", "sub", "mul", "sum", "cumsum") for in_place in ("", "_")
 )
+
+
+_attempting: ContextVar[bool] = ContextVar("attempting", default=False)
+
+
+@contextmanager
+def attempted() -> Iterator[None]:
+    """Inside, an error is not the end: whoever is inside has another way."""
+    token = _attempting.set(True)
+    try:
+        yield
+    finally:
+        _attempting.reset(token)
 
 
 class Watch:
@@ -178,8 +193,9 @@ class Watch:
                 raise CaptureError(f"{line()}\n  {self._untrained(tensor)}")
 
     def refused(self, error: CaptureError) -> CaptureError:
-        """Remember an error, for the user's code may catch it as its own."""
-        self.error = self.error or error
+        """Remember an error, for the user's code may catch it as its own. Attempts of ours may fail."""
+        if not _attempting.get():
+            self.error = self.error or error
         return error
 
     def refuse_write(self, tensor: Tensor, line: Callable[[], str]) -> None:
